@@ -1,0 +1,318 @@
+"""What a network costs: multiply-adds, parameters, activation memory and measured time, by layer and by stage.
+
+One multiply-add counts as 1, and a cost is always that of one picture. ``measure`` counts with fvcore on real tensors;
+``sketch`` counts the same multiply-adds with torch's own counter on tensors without content, fast enough for a slider.
+"""
+
+import copy
+import functools
+import re
+import statistics
+import time
+import warnings
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from convnext_lessons.architecture import Architecture
+from convnext_lessons.machine import device as choose_device
+from convnext_lessons.machine import device_name, wait_for
+from convnext_lessons.network import build
+
+MULTIPLY_ADDS = ("conv", "linear", "matmul")  # fvcore's names for what networks are compared by
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The cost of one module, its children left out.
+
+    Attributes:
+        name: dotted, inside the network.
+        stage: ``"stem"``, ``"stage 1"`` … or ``"head"``.
+        kind: the module's class.
+        shape_in, shape_out: without the batch, such as (96, 56, 56).
+        macs: multiply-adds of convolutions, linear layers and matrix products.
+        params: parameters.
+        activation_bytes: float32 bytes that it is the first to keep for the backward pass; None where only sketched.
+    """
+
+    name: str
+    stage: str
+    kind: str
+    shape_in: tuple
+    shape_out: tuple
+    macs: int
+    params: int
+    activation_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a network on one picture; ``total`` is all that fvcore counts, norms and pooling included."""
+
+    image_size: int
+    layers: tuple
+    total: int | None = None
+
+    @property
+    def macs(self):
+        """Multiply-adds of convolutions, linear layers and matrix products."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def params(self):
+        """Parameters."""
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def activation_bytes(self):
+        """Bytes kept for the backward pass, float32."""
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    def by_stage(self, what):
+        """One of the sums above for each stage, in order: ``{"stem": …, "stage 1": …, …, "head": …}``."""
+        sums = defaultdict(int)
+        for layer in self.layers:
+            sums[layer.stage] += getattr(layer, what)
+        return dict(sums)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Measured seconds of one picture's share of a batch: the median of some repetitions, and the shares of the stages.
+
+    Attributes:
+        seconds: for the forward pass, or for forward and backward in training.
+        stages: seconds of the forward pass by stage, from clocks around the layers.
+        layers: the same by layer name.
+        device, threads, batch_size, training: how it was measured.
+    """
+
+    seconds: float
+    stages: dict
+    layers: dict
+    device: str
+    threads: int
+    batch_size: int
+    training: bool
+
+
+def measure(what, image_size=224):
+    """Count everything on a picture of ``image_size`` pixels; the second time, an ``Architecture``'s cost is
+    remembered.
+
+    Args:
+        what: an ``Architecture``, a network, or a function without arguments that makes one
+            (``torchvision.models.swin_t``).
+    """
+    return _measure(_module(what), image_size) if isinstance(what, nn.Module) else _measure_cached(what, image_size)
+
+
+def sketch(what, image_size=224):
+    """Count multiply-adds and parameters only, in a tenth of the time; remembered like ``measure``."""
+    return _sketch(_module(what), image_size) if isinstance(what, nn.Module) else _sketch_cached(what, image_size)
+
+
+@functools.lru_cache(maxsize=256)
+def latency(what, image_size=224, batch_size=8, training=False, device=None, repeats=5):
+    """Measure time on this machine, after one run that warms up; the second time, the first answer is remembered.
+
+    Returns:
+        A ``Latency``, in seconds for one picture.
+    """
+    device = choose_device(device)
+    network = _module(what).to(device, memory_format=torch.channels_last).train(training)
+    pictures = torch.randn(batch_size, 3, image_size, image_size, device=device)
+    pictures = pictures.contiguous(memory_format=torch.channels_last)
+
+    def once():
+        start = time.perf_counter()
+        with torch.set_grad_enabled(training):
+            output = network(pictures)
+            if training:
+                output.sum().backward()
+        wait_for(device)
+        return (time.perf_counter() - start) / batch_size
+
+    once()
+    seconds = statistics.median(once() for _ in range(repeats))
+
+    samples = defaultdict(list)
+    for _ in range(repeats):
+        with _clocks(network, device) as spent, torch.no_grad():
+            network(pictures)
+        for name, value in spent.items():
+            samples[name].append(value / batch_size)
+    layers = {name: statistics.median(values) for name, values in samples.items()}
+    stages = defaultdict(float)
+    for name, value in layers.items():
+        stages[stage_of(name)] += value
+    threads = torch.get_num_threads()
+    return Latency(seconds, dict(stages), layers, device_name(device), threads, batch_size, training)
+
+
+def stage_of(name):
+    """The part of a network that a module's dotted name belongs to, in ours and in torchvision's ResNet, ConvNeXt,
+    Swin."""
+    part, _, rest = name.partition(".")
+    index = re.match(r"\d+", rest)
+    if part in ("stages", "transitions"):
+        return f"stage {int(index[0]) + 1}"
+    if part == "features":  # torchvision: stem, stage, transition, stage, …
+        return "stem" if index[0] == "0" else f"stage {(int(index[0]) + 1) // 2}"
+    if part.startswith("layer"):
+        return f"stage {part.removeprefix('layer')}"
+    return "stem" if part in ("stem", "conv1", "bn1") else "head"
+
+
+def _module(what):
+    """A copy that may be run and changed, on the CPU."""
+    if isinstance(what, nn.Module):
+        return copy.deepcopy(what).cpu()
+    return build(what) if isinstance(what, Architecture) else what()
+
+
+@functools.lru_cache(maxsize=256)
+def _measure_cached(what, image_size):
+    return _measure(_module(what), image_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _sketch_cached(what, image_size):
+    with torch.device("meta"):
+        network = _module(what)
+    return _sketch(network, image_size)
+
+
+def _measure(network, image_size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore's import and its tracing warn about torch.jit
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, 3, image_size, image_size))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counts = analysis.by_module_and_operator()
+        total = analysis.total()
+    macs = {name: sum(ops[op] for op in MULTIPLY_ADDS if op in ops) for name, ops in counts.items()}
+
+    kept, seen, parameters = defaultdict(int), set(), set()
+    for tensor in (*network.parameters(), *network.buffers()):
+        parameters.add(tensor.untyped_storage().data_ptr())
+    inside = []
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen | parameters:
+            seen.add(storage.data_ptr())
+            kept[inside[-1] if inside else ""] += storage.nbytes()
+        return tensor
+
+    # Two pictures, because BatchNorm refuses to train on a single value for each channel.
+    pictures = torch.randn(2, 3, image_size, image_size)
+    with (
+        _visited(network.train(), inside) as shapes,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        output = network(pictures)
+    del output  # until here it kept every saved tensor alive, so that no address was used twice
+    return Cost(image_size, _layers(network, shapes, macs, {name: size // 2 for name, size in kept.items()}), total)
+
+
+def _sketch(network, image_size):
+    network = network.to("meta").eval()
+    inside = []
+    counter = FlopCounterMode(display=False)
+    with _visited(network, inside) as shapes, counter, torch.no_grad():
+        network(torch.empty(1, 3, image_size, image_size, device="meta"))
+    root = type(network).__name__
+    macs = {}
+    for name, counts in counter.get_flop_counts().items():
+        if name == root or name.startswith(f"{root}."):
+            macs[name[len(root) + 1 :]] = sum(counts.values()) // 2  # it counts a multiply-add as two
+    return Cost(image_size, _layers(network, shapes, macs))
+
+
+def _layers(network, shapes, macs, kept=None):
+    """One ``Layer`` for every module that costs something by itself, in the order of the network.
+
+    A module that never runs as such (a list of stages, a linear layer whose weights attention uses by itself) leaves
+    what is its own to the module around it.
+    """
+
+    def runs(name):
+        while name not in shapes:
+            name = name.rpartition(".")[0]
+        return name
+
+    own, params, parents = defaultdict(int), defaultdict(int), set()
+    for name, module in network.named_modules():
+        params[runs(name)] += sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        if name in shapes:
+            own[name] += macs.get(name, 0)
+        if name and name in shapes:
+            around = runs(name.rpartition(".")[0])
+            own[around] -= macs.get(name, 0)
+            parents.add(around)
+    layers = []
+    for name, module in network.named_modules():
+        if name not in shapes:
+            continue
+        memory = None if kept is None else kept.get(name, 0)
+        if own[name] or params[name] or memory or name not in parents:
+            kind = type(module).__name__
+            layers.append(Layer(name, stage_of(name), kind, *shapes[name], own[name], params[name], memory))
+    return tuple(layers)
+
+
+@contextmanager
+def _hooked(network, before, after):
+    handles = []
+    for name, module in network.named_modules():
+        handles.append(module.register_forward_pre_hook(functools.partial(before, name)))
+        handles.append(module.register_forward_hook(functools.partial(after, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _visited(network, inside):
+    """Record the shapes that go in and out of every module; ``inside`` holds the names of those that run at the
+    time."""
+    shapes = {}
+
+    def before(name, module, inputs):
+        inside.append(name)
+
+    def after(name, module, inputs, output):
+        inside.pop()
+        shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
+
+    with _hooked(network, before, after):
+        yield shapes
+
+
+@contextmanager
+def _clocks(network, device):
+    """Seconds that each module without children runs, its queued work waited for."""
+    spent, started = defaultdict(float), {}
+    parents = {name for name, module in network.named_modules() if any(True for _ in module.children())}
+
+    def before(name, module, inputs):
+        if name not in parents:
+            wait_for(device)
+            started[name] = time.perf_counter()
+
+    def after(name, module, inputs, output):
+        if name not in parents:
+            wait_for(device)
+            spent[name] += time.perf_counter() - started[name]
+
+    with _hooked(network, before, after):
+        yield spent

@@ -1,0 +1,425 @@
+"""Pictures: Imagenette, any folder with train/ and val/, or the stand-in; decoded once, then batches out of memory."""
+
+import contextlib
+import errno
+import hashlib
+import math
+import os
+import tarfile
+import urllib.error
+import urllib.request
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch.nn import functional
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.utils import check_integrity
+
+from convnext_lessons.machine import (
+    CourseError,
+    StorageError,
+    atomic,
+    atomic_folder,
+    data_folder,
+    fast_mode,
+    made,
+    storage_error,
+)
+from convnext_lessons.recipe import FAST_IMAGE_SIZE
+
+ARCHIVE = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
+ARCHIVE_MD5 = "e793b78cc4c9e9a4ccc0c1155377a412"  # as in torchvision.datasets.Imagenette
+COUNTS = {"train": 9469, "val": 3925}
+CLASSES = {
+    "n01440764": "tench",
+    "n02102040": "springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+CACHE_VERSION = 1
+MARGIN = 1.25  # training pictures are kept a quarter larger than they are used, so that crops keep their detail
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's weights expect them
+
+
+class ImagesError(CourseError):
+    """Pictures that are missing, broken or not in the expected folders."""
+
+
+class NotDownloaded(ImagesError):
+    """Imagenette is not here and could not be fetched."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set in memory.
+
+    Attributes:
+        source: ``"imagenette"``, ``"stand-in"`` or the folder.
+        note: what has to be said beside every number measured on these pictures.
+        classes: names, in the order of the labels.
+        size: side of the validation pictures, in pixels; training pictures are ``MARGIN`` times as large.
+        train, val: uint8 [N, 3, side, side].
+        train_labels, val_labels: int64 [N].
+    """
+
+    source: str
+    note: str
+    classes: tuple
+    size: int
+    train: torch.Tensor
+    train_labels: torch.Tensor
+    val: torch.Tensor
+    val_labels: torch.Tensor
+
+    def to(self, device):
+        """The same pictures on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("train", "train_labels", "val", "val_labels")}
+        return Images(self.source, self.note, self.classes, self.size, **moved)
+
+
+def load_images(source=None, size=128, progress=print):
+    """Pictures of a side of ``size`` pixels, ready to train on.
+
+    Args:
+        source: ``"imagenette"`` (fetched where it is missing), ``"stand-in"``, or a folder that holds ``train/`` and
+            ``val/`` with a folder
+            for each class. None takes Imagenette, and the stand-in where it cannot be had; fast mode takes the stand-in, whatever is asked for.
+        progress: is told what takes long, a line at a time.
+
+    Raises:
+        ImagesError: the pictures are missing, broken or in other folders than expected.
+        StorageError: there is no room for them.
+    """
+    if fast_mode():
+        return stand_in(FAST_IMAGE_SIZE, train_count=64, val_count=40)
+    if source == "stand-in":
+        return stand_in(size)
+    if source in (None, "imagenette"):
+        try:
+            folder = imagenette_folder(progress=progress)
+        except NotDownloaded as error:
+            if source:
+                raise
+            progress(
+                f"{error} Until then the stand-in takes its place: ten rendered shapes, NOT Imagenette; its "
+                "accuracies mean nothing beside others."
+            )
+            return stand_in(size)
+        return _from_folder(folder, "imagenette", size, progress)
+    return _from_folder(Path(source), str(source), size, progress)
+
+
+def standardize(pictures):
+    """[N, 3, H, W] with values from 0 to 255 → float with ImageNet's mean at 0 and its standard deviation at 1."""
+    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+    return (pictures.float().contiguous(memory_format=torch.channels_last) - mean).div_(std)
+
+
+class Augmentation:
+    """Random resized crops and flips for one epoch, drawn for every picture from (seed, epoch, its place in the data
+    set).
+
+    So neither the order of the batches nor an interruption changes what a picture looks like in its epoch.
+    """
+
+    def __init__(self, count, seed, epoch, crop_scale):
+        draw = torch.rand(count, 5, generator=torch.Generator().manual_seed(2 * _mix(seed, epoch)))
+        area = crop_scale + (1 - crop_scale) * draw[:, 0]
+        stretch = ((2 * draw[:, 1] - 1) * math.log(4 / 3)).exp().sqrt()
+        width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
+        flip = 1 - 2 * (draw[:, 4] < 0.5).float()
+        # One affine map a picture, from the crop's coordinates to the whole picture's, both from -1 to 1.
+        self.maps = torch.zeros(count, 2, 3)
+        self.maps[:, 0, 0], self.maps[:, 1, 1] = width * flip, height
+        self.maps[:, 0, 2], self.maps[:, 1, 2] = (2 * draw[:, 2] - 1) * (1 - width), (2 * draw[:, 3] - 1) * (1 - height)
+
+    def __call__(self, pictures, which, size):
+        """uint8 pictures [B, 3, S, S] with their places ``which`` [B] → standardized [B, 3, size, size]."""
+        grid = functional.affine_grid(
+            self.maps[which].to(pictures.device), (len(which), 3, size, size), align_corners=False
+        )
+        return standardize(
+            functional.grid_sample(pictures.float(), grid, padding_mode="reflection", align_corners=False)
+        )
+
+
+def training_batches(images, recipe, seed, epoch):
+    """Yield (pictures, labels) of one epoch, shuffled and augmented as functions of seed and epoch; a rest smaller
+    than a batch is left out."""
+    count = len(images.train)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(2 * _mix(seed, epoch) + 1))
+    augment = Augmentation(count, seed, epoch, recipe.crop_scale)
+    for which in order[: count - count % recipe.batch_size].split(recipe.batch_size):
+        here = which.to(images.train.device)
+        yield augment(images.train[here], which, recipe.image_size), images.train_labels[here]
+
+
+def validation_batches(images, batch_size=256):
+    """Yield (pictures, labels) of the whole validation set, in order."""
+    for pictures, labels in zip(images.val.split(batch_size), images.val_labels.split(batch_size), strict=True):
+        yield standardize(pictures), labels
+
+
+def _mix(seed, epoch):
+    return seed * 100_003 + epoch
+
+
+# Imagenette -----------------------------------------------------------------------------------------------------------
+
+
+def imagenette_folder(root=None, progress=print):
+    """The folder of Imagenette at 160 px: the one that is there if it is whole, else fetched from its authors.
+
+    Raises:
+        NotDownloaded: it is not here and cannot be fetched.
+        ImagesError: a folder is there but not whole, or what came is not what its authors publish.
+    """
+    root = Path(root) if root else data_folder() / "downloads"
+    folder = root / "imagenette2-160"
+    if folder.exists():
+        _check_whole(folder)
+        return folder
+    archive = made(root) / "imagenette2-160.tgz"
+    if not check_integrity(str(archive), ARCHIVE_MD5):
+        _fetch(archive, progress)
+    progress(f"unpacking {archive.name} …")
+    with atomic_folder(folder) as part:
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(part, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise ImagesError(f"{archive} cannot be unpacked ({error}); delete it, and it is fetched again.") from error
+        inner = part / "imagenette2-160"
+        _check_whole(inner)
+        for child in inner.iterdir():
+            child.rename(part / child.name)
+        inner.rmdir()
+    archive.unlink()
+    return folder
+
+
+def _check_whole(folder):
+    for split, expected in COUNTS.items():
+        found = sum(1 for _ in (folder / split).glob("*/*.JPEG"))
+        if found != expected:
+            raise ImagesError(
+                f"{folder / split} holds {found} pictures where Imagenette has {expected}; delete {folder}, and it is "
+                "fetched again."
+            )
+
+
+def _fetch(archive, progress):
+    with atomic(archive) as part:
+        try:
+            with urllib.request.urlopen(ARCHIVE, timeout=20) as answer, open(part, "wb") as file:
+                whole, got, told = int(answer.headers.get("Content-Length") or 0), 0, -1
+                while chunk := answer.read(1 << 20):
+                    file.write(chunk)
+                    got += len(chunk)
+                    if whole and got * 10 // whole > told:
+                        told = got * 10 // whole
+                        progress(f"fetching Imagenette: {got / 1e6:.0f} of {whole / 1e6:.0f} MB")
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise storage_error(archive.parent, error) from error
+            raise NotDownloaded(
+                f"Imagenette cannot be fetched ({getattr(error, 'reason', error)}): connect to the internet once, "
+                f"or unpack imagenette2-160.tgz into {archive.parent}."
+            ) from error
+        if not check_integrity(str(part), ARCHIVE_MD5):
+            raise ImagesError(
+                f"What came from {ARCHIVE} is cut off or altered: its checksum is not its authors'; try again."
+            )
+
+
+# Decoding once --------------------------------------------------------------------------------------------------------
+
+
+def _from_folder(folder, source, size, progress):
+    """Pictures of a folder out of the cache, decoded first where the cache does not hold them."""
+    splits = {name: _files(folder / name) for name in ("train", "val")}
+    classes = splits["train"].classes
+    if classes != splits["val"].classes:
+        raise ImagesError(
+            f"{folder}/train and {folder}/val have different classes; both need the same folders, one for each class."
+        )
+    _check_room(folder, splits, size)
+
+    fingerprint = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN}".encode())
+    for name, split in splits.items():
+        for path, _ in split.samples:
+            fingerprint.update(f"{name} {os.path.relpath(path, folder)} {os.path.getsize(path)}\n".encode())
+    fingerprint = fingerprint.hexdigest()
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    cache = data_folder() / "cache" / f"{folder.name}-{place}-{size}.pt"
+    content = _read_cache(cache, fingerprint)
+    if content is None:
+        content = {"fingerprint": fingerprint}
+        sides = set()
+        for name, split in splits.items():
+            side = round(size * MARGIN) if name == "train" else size
+            progress(f"decoding {len(split.samples)} pictures of {folder.name}/{name}, once …")
+            content[name] = _decode([path for path, _ in split.samples], side, sides)
+            content[f"{name}_labels"] = torch.tensor([label for _, label in split.samples])
+        # Photographs have many shapes; a folder of equal squares has been squashed or cropped by somebody.
+        content["squares"] = next(iter(sides))[0] if len(sides) == 1 and len(set(*sides)) == 1 else 0
+        content["checksum"] = _checksum(content)
+        with atomic(cache) as part:
+            _save(content, part)
+        content = _read_cache(cache, fingerprint)
+    squashed = f", squashed to {content['squares']}×{content['squares']}" if content["squares"] else ""
+    note = f"Imagenette v2{squashed}" if source == "imagenette" else f"{folder.name}{squashed}"
+    names = tuple(CLASSES.get(name, name) for name in classes)
+    return Images(
+        source, note, names, size, **{key: content[key] for key in ("train", "train_labels", "val", "val_labels")}
+    )
+
+
+def _files(folder):
+    try:
+        return ImageFolder(folder)
+    except FileNotFoundError as error:
+        raise ImagesError(
+            f"{folder} is missing or holds no folder of pictures for some class ({str(error).splitlines()[0]}); "
+            "a data set is a folder with train/ and val/, each with one folder of pictures for each class."
+        ) from error
+
+
+def _check_room(folder, splits, size):
+    need = 3 * (len(splits["train"].samples) * round(size * MARGIN) ** 2 + len(splits["val"].samples) * size**2)
+    with contextlib.suppress(AttributeError, ValueError):  # where the system does not tell its memory
+        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if need > have / 2:
+            raise ImagesError(
+                f"{folder} decoded at {size} px takes {need / 1e9:.0f} GB, and this machine has {have / 1e9:.0f} GB "
+                "of memory; choose a smaller image size."
+            )
+
+
+def _decode(paths, side, sides):
+    """uint8 [N, 3, side, side]: each picture scaled until its shorter side fits, then cut to its central square."""
+    out = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
+
+    def one(index):
+        try:
+            with Image.open(paths[index]) as opened:
+                picture = opened.convert("RGB")
+        except (OSError, UnidentifiedImageError) as error:
+            raise ImagesError(f"{paths[index]} is not a readable picture ({error}); replace or delete it.") from error
+        width, height = picture.size
+        short = min(width, height)
+        left, top = (width - short) / 2, (height - short) / 2
+        square = picture.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+        out[index] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+        return picture.size
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        sides.update(pool.map(one, range(len(paths))))
+    return out
+
+
+def _checksum(content):
+    total = 0
+    for name in ("train", "train_labels", "val", "val_labels"):
+        total = zlib.crc32(content[name].numpy().reshape(-1).view(np.uint8), total)
+    return total
+
+
+def _save(content, path):
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:  # torch's own writer hides what the operating system said
+        raise StorageError(
+            f"The cache {path.parent} cannot be written ({error}); is its disk full? Free some space, or set "
+            "CONVNEXT_LESSONS_DATA."
+        ) from error
+
+
+def _read_cache(path, fingerprint):
+    """What a cache file holds, or None where it is missing, damaged, or made of other pictures or by another
+    version."""
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, weights_only=True, mmap=True)
+        if content["fingerprint"] == fingerprint and content["checksum"] == _checksum(content):
+            return content
+    except Exception as error:  # a damaged zip file can raise nearly anything; every such file is made anew
+        warnings.warn(f"The cache {path} is damaged ({error}) and is made again.", stacklevel=2)
+    return None
+
+
+# The stand-in ---------------------------------------------------------------------------------------------------------
+
+STAND_IN_CLASSES = ("disc", "ring", "square", "frame", "triangle", "cross", "star", "bars", "chequers", "dots")
+
+
+def stand_in(size=128, train_count=2000, val_count=500, seed=0):
+    """Ten classes of rendered shapes in random colours, places, sizes and turns, on noisy gradients; the same for the
+    same seed.
+
+    Learnable, so that every lesson runs without a network connection; not Imagenette, and labelled so.
+    """
+    side = round(size * MARGIN)
+    train, train_labels = _render(train_count, side, np.random.default_rng([seed, 0]))
+    val, val_labels = _render(val_count, size, np.random.default_rng([seed, 1]))
+    note = "stand-in: ten rendered shapes, NOT Imagenette"
+    return Images("stand-in", note, STAND_IN_CLASSES, size, train, train_labels, val, val_labels)
+
+
+def _render(count, side, rng):
+    labels = np.arange(count) % len(STAND_IN_CLASSES)
+    rng.shuffle(labels)
+    axis = np.linspace(-1, 1, side, dtype=np.float32)
+    grid_y, grid_x = np.meshgrid(axis, axis, indexing="ij")
+    pictures = np.empty((count, 3, side, side), np.uint8)
+    for index, label in enumerate(labels):
+        turn, scale = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 0.8)
+        dx, dy = grid_x - rng.uniform(-0.3, 0.3), grid_y - rng.uniform(-0.3, 0.3)
+        u = (np.cos(turn) * dx + np.sin(turn) * dy) / scale
+        v = (np.cos(turn) * dy - np.sin(turn) * dx) / scale
+        mask = _shape(STAND_IN_CLASSES[label], u, v)
+        front, back, slope = rng.uniform(0, 1, (3, 3, 1, 1))
+        while np.abs(front - back).max() < 0.35:
+            front = rng.uniform(0, 1, (3, 1, 1))
+        picture = np.where(mask, front, back + 0.3 * (slope - 0.5) * grid_x) + rng.normal(0, 0.06, (3, side, side))
+        pictures[index] = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return torch.from_numpy(pictures), torch.from_numpy(labels.astype(np.int64))
+
+
+def _shape(name, u, v):
+    """Where a shape is, in coordinates in which it reaches from about -1 to 1."""
+    radius, box = np.hypot(u, v), np.maximum(abs(u), abs(v))
+    match name:
+        case "disc":
+            return radius < 0.9
+        case "ring":
+            return (radius < 0.9) & (radius > 0.55)
+        case "square":
+            return box < 0.8
+        case "frame":
+            return (box < 0.85) & (box > 0.5)
+        case "triangle":
+            return (v > -0.6) & (v < 0.9 - 1.8 * abs(u))
+        case "cross":
+            return (box < 0.9) & (np.minimum(abs(u), abs(v)) < 0.25)
+        case "star":  # four pointed arms
+            return (np.minimum(abs(u), abs(v)) < 0.3 * (0.95 - box)) & (box < 0.95)
+        case "bars":
+            return (box < 0.9) & (np.floor((u + 0.9) / 0.3) % 2 == 0)
+        case "chequers":
+            return (box < 0.9) & ((np.floor((u + 0.9) / 0.45) + np.floor((v + 0.9) / 0.45)) % 2 == 0)
+        case "dots":
+            return (box < 0.9) & (np.hypot((u + 0.9) % 0.6 - 0.3, (v + 0.9) % 0.6 - 0.3) < 0.18)

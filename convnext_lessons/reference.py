@@ -1,0 +1,152 @@
+"""The measured runs that come with the course: which there are, how they are made, and the one comparison that chose
+``POCKET``.
+
+``convnext-lessons reference NAME`` makes what is missing of a collection, one run a process with one thread each,
+because two such processes do more in an hour than one with two threads.
+"""
+
+import multiprocessing
+import statistics
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import torch
+
+from convnext_lessons.images import load_images
+from convnext_lessons.machine import CourseError, reference_folder
+from convnext_lessons.recipe import POCKET, Recipe
+from convnext_lessons.records import Experiment, Ledger, experiment
+from convnext_lessons.training import train
+
+PILOT_STEPS = ("0", "6", "8", "11")
+PILOT_SEEDS = (0, 1)
+
+# Where the pilot began; every variant below differs from it in what its name says.
+PILOT = Recipe(
+    "pilot",
+    image_size=96,
+    width_factor=1 / 8,
+    epochs=5,
+    batch_size=64,
+    learning_rate=2e-3,
+    initialization="truncated_normal",
+)
+GEOMETRIES = {
+    "64 px, width/4, 4 epochs": {"image_size": 64, "width_factor": 1 / 4, "epochs": 4},
+    "96 px, width/8, 5 epochs": {},
+    "128 px, width/8, 3 epochs": {"image_size": 128, "epochs": 3},
+    "128 px, width/16, 5 epochs": {"image_size": 128, "width_factor": 1 / 16},
+}
+VARIANTS = {
+    "learning rate 1e-3": {"learning_rate": 1e-3},
+    "learning rate 4e-3": {"learning_rate": 4e-3},
+    "learning rate 8e-3": {"learning_rate": 8e-3},
+    "warm-up 1 epoch": {"warmup_epochs": 1},
+    "weight decay 0.2": {"weight_decay": 0.2},
+    "layer scale 1e-6": {"layer_scale_init": 1e-6},
+    "layer scale 0.1": {"layer_scale_init": 0.1},
+    "initialization fan-in": {"initialization": "fan_in"},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "mixup 0.8 or cutmix 1": {"mixup": 0.8, "cutmix": 1.0},
+    "crops from 0.5": {"crop_scale": 0.5},
+}
+
+
+POCKET_SEEDS = (0, 1, 2, 3, 4)
+POCKET_STEPS = ("3", "4")  # the lessons that stand; the whole road follows
+
+
+class CollectionError(CourseError, ValueError):
+    """A collection of runs that does not exist, or cannot be made of these images."""
+
+
+def geometry_runs():
+    """The pilot's first half: each geometry on every pilot step and seed, as ``(variant, Experiment)``."""
+    return [pair for name, changes in GEOMETRIES.items() for pair in _pilot(name, PILOT.change(**changes))]
+
+
+def pilot_runs():
+    """The whole pilot: the geometries, then each variant at the pilot's own geometry."""
+    return geometry_runs() + [
+        pair for name, changes in VARIANTS.items() for pair in _pilot(name, PILOT.change(**changes))
+    ]
+
+
+def pocket_runs():
+    """Every run that stands behind a lesson's band."""
+    return [("", experiment(step, POCKET, seed)) for seed in POCKET_SEEDS for step in POCKET_STEPS]
+
+
+def _pilot(variant, recipe):
+    return [(variant, experiment(step, recipe, seed)) for seed in PILOT_SEEDS for step in PILOT_STEPS]
+
+
+COLLECTIONS = {"pilot": pilot_runs, "pocket": pocket_runs}
+
+
+def missing(name, ledger):
+    """The runs of a collection that its ledger does not hold yet."""
+    if name not in COLLECTIONS:
+        raise CollectionError(f"There is no collection '{name}' of runs; there are {', '.join(COLLECTIONS)}.")
+    stored = {(run["variant"], Experiment.from_settings(run["settings"])) for run in ledger.runs()}
+    return [pair for pair in COLLECTIONS[name]() if pair not in stored]
+
+
+def make(name, processes=2, ledger=None, progress=print):
+    """Make what is missing of a collection, ``processes`` runs at a time; interrupt and call again as you like.
+
+    Raises:
+        CollectionError: there is no such collection.
+        NotDownloaded: Imagenette is not here and cannot be fetched; the stand-in never takes its place in a reference.
+    """
+    ledger = ledger or Ledger(reference_folder() / f"{name}.jsonl")
+    todo = missing(name, ledger)
+    for size in sorted({what.recipe.image_size for _, what in todo}):
+        load_images("imagenette", size, progress)  # fill the cache before two processes would both do so
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        running = [pool.submit(_one, variant, what, ledger.path) for variant, what in todo]
+        for number, done in enumerate(as_completed(running), start=1):
+            progress(f"{number} of {len(todo)}: {done.result()}")
+
+
+def _one(variant, what, path):
+    torch.set_num_threads(1)
+    images = load_images("imagenette", what.recipe.image_size)
+    run = train(what, images, device="cpu", ledger=_Tagged(path, variant))
+    return f"step {what.step}, seed {what.seed}, {variant or what.recipe.name}: {run.accuracy:.1%} in {run.record['seconds']:.0f} s"
+
+
+class _Tagged(Ledger):
+    """A ledger that notes with every run which variant of a collection it is, and refuses what is not a whole run."""
+
+    def __init__(self, path, variant):
+        super().__init__(path)
+        self.variant = variant
+
+    def append(self, record):
+        if record["status"] == "complete" and not record["fast"]:
+            super().append({"variant": self.variant, **record})
+
+
+def summarize(runs):
+    """A pilot's table: ``{variant: {"mean", "spread", "steps": {step: [accuracies]}}}``, accuracies from 0 to 1.
+
+    The mean is over steps and seeds; the spread is the standard deviation between seeds, pooled over the steps.
+    """
+    table = {}
+    for run in runs:
+        table.setdefault(run["variant"], {}).setdefault(run["step"], []).append(run["accuracy"])
+    return {
+        variant: {
+            "mean": statistics.fmean(sum(steps.values(), [])),
+            "spread": pooled_spread(steps.values()),
+            "steps": steps,
+        }
+        for variant, steps in table.items()
+    }
+
+
+def pooled_spread(groups):
+    """Standard deviation within groups of equal standing: the root of their mean variance; None without two values
+    in one."""
+    variances = [statistics.variance(group) for group in groups if len(group) > 1]
+    return statistics.fmean(variances) ** 0.5 if variances else None
