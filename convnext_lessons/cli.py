@@ -1,21 +1,222 @@
-"""``convnext-lessons``: the commands (also ``python -m convnext_lessons``)."""
+"""``convnext-lessons``, or ``python -m convnext_lessons``: the course's commands."""
 
 import argparse
+import importlib.util
+import os
+import platform
+import shutil
+import socket
 import sys
+import tempfile
+from pathlib import Path
 
-from convnext_lessons.machine import CourseError
+from convnext_lessons.machine import CourseError, data_folder, fast_mode
+from convnext_lessons.machine import device as choose_device
+
+GIGA = 1e9
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog="convnext-lessons")
-    sub = parser.add_subparsers(dest="command", required=True)
-    p = sub.add_parser("reference")
-    p.add_argument("name")
-    p.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args(argv)
+def main(arguments=None):
+    """Run a command; an error of the course is one sentence on stderr and exit status 1."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.run is not lab:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.jupyter = rest
     try:
-        from convnext_lessons.reference import make
+        return options.run(options)
+    except CourseError as error:
+        print(f"convnext-lessons: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
-        make(args.name, args.processes)
-    except CourseError as e:
-        sys.exit(str(e))
+
+def lab(options):
+    """Open the learner's own copies in JupyterLab, at the first lesson."""
+    from jupyterlab.labapp import LabApp
+
+    from convnext_lessons.lessons import copy_lessons, learners_folder
+
+    folder = Path(options.folder or learners_folder()).resolve()
+    copies = copy_lessons(folder)
+    print(f"Your copies of the lessons are in {folder}; what you change there stays yours.", flush=True)
+    first = f"--LabApp.default_url=/lab/tree/{copies[0].name}"
+    LabApp.launch_instance(argv=[f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1", first, *options.jupyter])
+    return 0
+
+
+def run(options):
+    """Execute lessons without a browser."""
+    from convnext_lessons.lessons import execute, find_lesson, lessons
+
+    fast = options.fast or fast_mode()
+    if options.in_place and fast:
+        raise CourseError(
+            "Fast mode's results mean nothing and are not written into the lessons; leave out --in-place."
+        )
+    for path in [find_lesson(number) for number in options.lessons] or lessons():
+        to = path if options.in_place else Path(options.to) / path.name
+        execute(path, to, fast=options.fast)
+        print(f"{path.name}: every cell ran; written to {to}", flush=True)
+    return 0
+
+
+def train(options):
+    """Train one step of the road and leave DIR/log.jsonl and DIR/last.pt; the same command resumes."""
+    from convnext_lessons.images import load_images
+    from convnext_lessons.recipe import RECIPES
+    from convnext_lessons.records import experiment
+    from convnext_lessons.training import train as run_training
+
+    what = experiment(options.step, RECIPES[options.recipe], options.seed)
+    device = choose_device(options.device)
+    images = load_images(options.images, what.recipe.image_size)
+
+    def report(point):
+        accuracy = f", accuracy {point['accuracy']:.1%}" if "accuracy" in point else ""
+        print(
+            f"{point['pictures']:>9,} pictures  {point['seconds']:7.1f} s  loss {point['loss']:.3f}{accuracy}",
+            flush=True,
+        )
+
+    print(f"step {what.step}, recipe {what.recipe.name}, seed {what.seed}, on {images.note}")
+    result = run_training(what, images, device=device, report=report, folder=options.out)
+    return 0 if result.record["status"] == "complete" else 130
+
+
+def reference(options):
+    """Make what is missing of a collection of stored runs."""
+    from convnext_lessons.reference import make
+
+    make(options.collection, options.processes)
+    return 0
+
+
+def doctor(options):
+    """Say in plain words what this machine has, and what to do about what is missing."""
+    well = True
+    for fine, words in _findings():
+        well = well and fine
+        print(("  ok  " if fine else "  !!  ") + words)
+    print("Everything is there." if well else "Lines with !! say what to do.")
+    return 0 if well else 1
+
+
+def _findings():
+    """Yield (is it fine, what was found and what to do) for each thing that the course needs."""
+    version = platform.python_version()
+    fine = sys.version_info >= (3, 11)
+    yield (
+        fine,
+        f"Python {version}"
+        + ("" if fine else ": the course needs 3.11 or later; install it and run `make install` again"),
+    )
+    missing = [
+        name for name in ("torch", "torchvision", "fvcore", "matplotlib", "ipywidgets", "jupyterlab") if not _has(name)
+    ]
+    if missing:
+        yield (
+            False,
+            f"missing packages: {', '.join(missing)}; run `make install`, or `pip install -e .` in the course's folder",
+        )
+    if _has("torch"):
+        yield from _torch_findings()
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGA
+        fine = memory > 4
+        yield fine, f"{memory:.0f} GB of memory" + ("" if fine else ": lessons need about 4; close other programs")
+    folder = data_folder()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / GIGA
+    fine = free > 2
+    yield (
+        fine,
+        f"{free:.0f} GB free for {folder}"
+        + ("" if fine else ": 2 are needed; free some, or set CONVNEXT_LESSONS_DATA"),
+    )
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        yield False, f"{existing} cannot be written ({error.strerror}); set CONVNEXT_LESSONS_DATA to a folder that can"
+    if _has("torch"):
+        yield from _image_findings(folder)
+    with socket.socket() as port:
+        free_port = port.connect_ex(("127.0.0.1", 8888)) != 0
+    yield (
+        True,
+        "port 8888 is free for JupyterLab" if free_port else "port 8888 is taken; JupyterLab will take the next one",
+    )
+
+
+def _torch_findings():
+    import torch
+    import torchvision
+
+    yield True, f"torch {torch.__version__}, torchvision {torchvision.__version__}, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / GIGA
+        yield True, f"GPU: {torch.cuda.get_device_name(0)}, {memory:.0f} GB"
+    else:
+        yield True, "no GPU: lessons run at pocket scale on the CPU, a training run in a minute or two"
+
+
+def _image_findings(folder):
+    from convnext_lessons.images import COUNTS, imagenette_folder
+
+    if not (folder / "downloads" / "imagenette2-160").exists():
+        yield (
+            True,
+            "Imagenette is not here yet: the first lesson fetches it (99 MB), or uses the stand-in without a network",
+        )
+        return
+    try:
+        imagenette_folder()
+        yield True, f"Imagenette: {COUNTS['train']:,} training and {COUNTS['val']:,} validation pictures"
+    except CourseError as error:
+        yield False, str(error)
+
+
+def _has(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="convnext-lessons", description="A ResNet-50 becomes a ConvNeXt-T in eleven steps."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(function, **settings):
+        words = function.__doc__.splitlines()[0]
+        added = commands.add_parser(function.__name__, help=words, description=words, **settings)
+        added.set_defaults(run=function)
+        return added
+
+    added = command(lab, epilog="Further options, such as --no-browser, go to JupyterLab.")
+    added.add_argument("--folder", metavar="DIR", help="where your copies are (my_lessons, in the course's folder)")
+
+    added = command(run)
+    added.add_argument("lessons", nargs="*", type=int, metavar="N", help="numbers of lessons; all unless given")
+    added.add_argument(
+        "--fast", action="store_true", help="few batches on small stand-in pictures, to see that every cell runs"
+    )
+    added.add_argument(
+        "--to", default="my_lessons/executed", metavar="DIR", help="where executed copies go (%(default)s)"
+    )
+    added.add_argument("--in-place", action="store_true", help="write the results into the lessons themselves")
+
+    added = command(train)
+    added.add_argument("--step", default="11", metavar="LABEL", help="0 to 11, or 3a, 6a, 6c, 6d, 11a (%(default)s)")
+    added.add_argument("--recipe", default="pocket", choices=("pocket", "lesson"))
+    added.add_argument("--images", metavar="WHICH", help="imagenette, stand-in, or a folder with train/ and val/")
+    added.add_argument("--seed", type=int, default=0)
+    added.add_argument("--out", required=True, metavar="DIR")
+    added.add_argument("--device", metavar="NAME", help="cpu or cuda; the best there is unless given")
+
+    added = command(reference)
+    added.add_argument("collection", help="pilot or pocket")
+    added.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
+
+    command(doctor)
+    return parser

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convnext_lessons.architecture import Architecture
 from convnext_lessons.machine import device as choose_device
-from convnext_lessons.machine import device_name, wait_for
+from convnext_lessons.machine import device_name, fast_mode, wait_for
 from convnext_lessons.network import build
 
 MULTIPLY_ADDS = ("conv", "linear", "matmul")  # fvcore's names for what networks are compared by
@@ -37,7 +37,7 @@ class Layer:
         shape_in, shape_out: without the batch, such as (96, 56, 56).
         macs: multiply-adds of convolutions, linear layers and matrix products.
         params: parameters.
-        activation_bytes: float32 bytes that it is the first to keep for the backward pass; None where only sketched.
+        activation_bytes: float32 bytes that it is the first to keep for the backward pass.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Layer:
     shape_out: tuple
     macs: int
     params: int
-    activation_bytes: int | None = None
+    activation_bytes: int
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,18 @@ def measure(what, image_size=224):
 
 
 def sketch(what, image_size=224):
-    """Count multiply-adds and parameters only, in a tenth of the time; remembered like ``measure``."""
+    """Count the same but for ``total``, in a tenth of the time; remembered like ``measure``."""
     return _sketch(_module(what), image_size) if isinstance(what, nn.Module) else _sketch_cached(what, image_size)
 
 
 @functools.lru_cache(maxsize=256)
-def latency(what, image_size=224, batch_size=8, training=False, device=None, repeats=5):
+def latency(what, image_size=224, batch_size=4, training=False, device=None):
     """Measure time on this machine, after one run that warms up; the second time, the first answer is remembered.
 
     Returns:
         A ``Latency``, in seconds for one picture.
     """
+    repeats = 1 if fast_mode() else 5
     device = choose_device(device)
     network = _module(what).to(device, memory_format=torch.channels_last).train(training)
     pictures = torch.randn(batch_size, 3, image_size, image_size, device=device)
@@ -198,45 +199,48 @@ def _measure(network, image_size):
         counts = analysis.by_module_and_operator()
         total = analysis.total()
     macs = {name: sum(ops[op] for op in MULTIPLY_ADDS if op in ops) for name, ops in counts.items()}
-
-    kept, seen, parameters = defaultdict(int), set(), set()
-    for tensor in (*network.parameters(), *network.buffers()):
-        parameters.add(tensor.untyped_storage().data_ptr())
-    inside = []
-
-    def keep(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen | parameters:
-            seen.add(storage.data_ptr())
-            kept[inside[-1] if inside else ""] += storage.nbytes()
-        return tensor
-
-    # Two pictures, because BatchNorm refuses to train on a single value for each channel.
-    pictures = torch.randn(2, 3, image_size, image_size)
-    with (
-        _visited(network.train(), inside) as shapes,
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        output = network(pictures)
-    del output  # until here it kept every saved tensor alive, so that no address was used twice
-    return Cost(image_size, _layers(network, shapes, macs, {name: size // 2 for name, size in kept.items()}), total)
+    shapes, _, kept = _walk(network, image_size)
+    return Cost(image_size, _layers(network, shapes, macs, kept), total)
 
 
 def _sketch(network, image_size):
-    network = network.to("meta").eval()
-    inside = []
+    return Cost(image_size, _layers(network, *_walk(network, image_size)))
+
+
+def _walk(network, image_size):
+    """One training step's forward pass on tensors without content.
+
+    Returns:
+        Three dictionaries by module name: shapes in and out, multiply-adds (children included), bytes kept for the
+        backward pass by the module that kept them first.
+    """
+    network = network.to("meta").train()
+    pictures = torch.empty(2, 3, image_size, image_size, device="meta")  # BatchNorm refuses to train on one value
+    known = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    kept, inside = defaultdict(int), []
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in known:  # tensors without content have no address but that of their storage
+            known.add(storage._cdata)
+            kept[inside[-1]] += storage.nbytes() // len(pictures)
+        return tensor
+
     counter = FlopCounterMode(display=False)
-    with _visited(network, inside) as shapes, counter, torch.no_grad():
-        network(torch.empty(1, 3, image_size, image_size, device="meta"))
+    saved = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with _visited(network, inside) as shapes, counter, saved:
+        output = network(pictures)
+    del output  # until here it kept every saved tensor alive, so that no storage took another's place
     root = type(network).__name__
     macs = {}
     for name, counts in counter.get_flop_counts().items():
         if name == root or name.startswith(f"{root}."):
-            macs[name[len(root) + 1 :]] = sum(counts.values()) // 2  # it counts a multiply-add as two
-    return Cost(image_size, _layers(network, shapes, macs))
+            # The counter counts a multiply-add as two.
+            macs[name[len(root) + 1 :]] = sum(counts.values()) // 2 // len(pictures)
+    return shapes, macs, kept
 
 
-def _layers(network, shapes, macs, kept=None):
+def _layers(network, shapes, macs, kept):
     """One ``Layer`` for every module that costs something by itself, in the order of the network.
 
     A module that never runs as such (a list of stages, a linear layer whose weights attention uses by itself) leaves
@@ -261,7 +265,7 @@ def _layers(network, shapes, macs, kept=None):
     for name, module in network.named_modules():
         if name not in shapes:
             continue
-        memory = None if kept is None else kept.get(name, 0)
+        memory = kept.get(name, 0)
         if own[name] or params[name] or memory or name not in parents:
             kind = type(module).__name__
             layers.append(Layer(name, stage_of(name), kind, *shapes[name], own[name], params[name], memory))

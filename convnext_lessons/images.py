@@ -23,12 +23,12 @@ from torchvision.datasets.utils import check_integrity
 
 from convnext_lessons.machine import (
     CourseError,
-    StorageError,
     atomic,
     atomic_folder,
     data_folder,
     fast_mode,
     made,
+    save_tensors,
     storage_error,
 )
 from convnext_lessons.recipe import FAST_IMAGE_SIZE
@@ -94,8 +94,8 @@ def load_images(source=None, size=128, progress=print):
 
     Args:
         source: ``"imagenette"`` (fetched where it is missing), ``"stand-in"``, or a folder that holds ``train/`` and
-            ``val/`` with a folder
-            for each class. None takes Imagenette, and the stand-in where it cannot be had; fast mode takes the stand-in, whatever is asked for.
+            ``val/``, each with a folder for each class. None takes Imagenette, and the stand-in where it cannot be had.
+            Fast mode takes the stand-in, whatever is asked for.
         progress: is told what takes long, a line at a time.
 
     Raises:
@@ -276,8 +276,7 @@ def _from_folder(folder, source, size, progress):
         # Photographs have many shapes; a folder of equal squares has been squashed or cropped by somebody.
         content["squares"] = next(iter(sides))[0] if len(sides) == 1 and len(set(*sides)) == 1 else 0
         content["checksum"] = _checksum(content)
-        with atomic(cache) as part:
-            _save(content, part)
+        save_tensors(content, cache)
         content = _read_cache(cache, fingerprint)
     squashed = f", squashed to {content['squares']}×{content['squares']}" if content["squares"] else ""
     note = f"Imagenette v2{squashed}" if source == "imagenette" else f"{folder.name}{squashed}"
@@ -335,16 +334,6 @@ def _checksum(content):
     for name in ("train", "train_labels", "val", "val_labels"):
         total = zlib.crc32(content[name].numpy().reshape(-1).view(np.uint8), total)
     return total
-
-
-def _save(content, path):
-    try:
-        torch.save(content, path)
-    except RuntimeError as error:  # torch's own writer hides what the operating system said
-        raise StorageError(
-            f"The cache {path.parent} cannot be written ({error}); is its disk full? Free some space, or set "
-            "CONVNEXT_LESSONS_DATA."
-        ) from error
 
 
 def _read_cache(path, fingerprint):

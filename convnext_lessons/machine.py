@@ -1,4 +1,7 @@
-"""The machine underneath: device, threads, fast mode, folders, atomic writes and the base of our errors."""
+"""The machine underneath: device, fast mode, folders, atomic writes and the base of our errors.
+
+torch is imported where it is needed, so that ``doctor`` can also speak where it is missing.
+"""
 
 import contextlib
 import errno
@@ -7,8 +10,6 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
-
-import torch
 
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
@@ -43,6 +44,8 @@ def device(asked=None):
     Raises:
         DeviceError: the device that was asked for is unknown or absent.
     """
+    import torch
+
     if asked is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -61,6 +64,8 @@ def device(asked=None):
 def device_name(where):
     """The name to record for a device: the GPU's own, or the processor's."""
     if where.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(where)
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -72,6 +77,8 @@ def device_name(where):
 def wait_for(where):
     """Wait until everything queued on a device is done, so that a clock read next to it means something."""
     if where.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(where)
 
 
@@ -149,6 +156,23 @@ def atomic_folder(path):
         raise storage_error(path.parent, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def save_tensors(content, path):
+    """``torch.save``, atomically.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    import torch
+
+    with atomic(path) as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # torch's own writer hides what the operating system said
+            raise StorageError(
+                f"{path} cannot be written ({str(error).splitlines()[0]}); is the disk under {Path(path).parent} full?"
+            ) from error
 
 
 def storage_error(folder, error):

@@ -53,7 +53,7 @@ class Recipe:
     crop_scale: float = 0.35
     stochastic_depth: float = 0.0
     layer_scale_init: float = 1.0
-    initialization: str = "fan_out"
+    initialization: str = "truncated_normal"
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))

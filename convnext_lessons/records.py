@@ -24,7 +24,7 @@ from convnext_lessons.machine import (
     storage_error,
 )
 from convnext_lessons.recipe import Recipe
-from convnext_lessons.roadmap import LABELS, architecture_after, label_of
+from convnext_lessons.roadmap import architecture_after, label_of, step_of
 
 try:
     import fcntl
@@ -49,8 +49,7 @@ class Experiment:
     @property
     def step(self):
         """The road's label of the architecture, such as ``"4"`` or ``"3a"``; None for a network beside the road."""
-        here = [label for label in LABELS if architecture_after(label) == self.architecture]
-        return min(here, key=lambda label: (not label.isdigit(), label)) if here else None
+        return step_of(self.architecture)
 
     def settings(self):
         """Everything that was chosen, as plain values of JSON."""

@@ -1,10 +1,10 @@
-"""The measured runs that come with the course: which there are, how they are made, and the one comparison that chose
-``POCKET``.
+"""The measured runs that come with the course: which there are, how they are made, and the pilot that chose ``POCKET``.
 
 ``convnext-lessons reference NAME`` makes what is missing of a collection, one run a process with one thread each,
 because two such processes do more in an hour than one with two threads.
 """
 
+import itertools
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,41 +15,38 @@ from convnext_lessons.images import load_images
 from convnext_lessons.machine import CourseError, reference_folder
 from convnext_lessons.recipe import POCKET, Recipe
 from convnext_lessons.records import Experiment, Ledger, experiment
+from convnext_lessons.roadmap import architecture_after
 from convnext_lessons.training import train
 
 PILOT_STEPS = ("0", "6", "8", "11")
 PILOT_SEEDS = (0, 1)
 
-# Where the pilot began; every variant below differs from it in what its name says.
+# Where the pilot began; every run of it differs from this in what the name of its variant says.
 PILOT = Recipe(
     "pilot",
-    image_size=96,
-    width_factor=1 / 8,
-    epochs=5,
+    image_size=64,
+    width_factor=1 / 4,
+    epochs=4,
     batch_size=64,
     learning_rate=2e-3,
-    initialization="truncated_normal",
 )
+BASE = "64 px, width/4, 4 epochs"
 GEOMETRIES = {
-    "64 px, width/4, 4 epochs": {"image_size": 64, "width_factor": 1 / 4, "epochs": 4},
-    "96 px, width/8, 5 epochs": {},
-    "128 px, width/8, 3 epochs": {"image_size": 128, "epochs": 3},
-    "128 px, width/16, 5 epochs": {"image_size": 128, "width_factor": 1 / 16},
+    BASE: {},
+    "96 px, width/8, 5 epochs": {"image_size": 96, "width_factor": 1 / 8, "epochs": 5},
+    "128 px, width/8, 3 epochs": {"image_size": 128, "width_factor": 1 / 8, "epochs": 3},
 }
 VARIANTS = {
-    "learning rate 1e-3": {"learning_rate": 1e-3},
     "learning rate 4e-3": {"learning_rate": 4e-3},
-    "learning rate 8e-3": {"learning_rate": 8e-3},
-    "warm-up 1 epoch": {"warmup_epochs": 1},
-    "weight decay 0.2": {"weight_decay": 0.2},
+    "learning rate 1e-3": {"learning_rate": 1e-3},
     "layer scale 1e-6": {"layer_scale_init": 1e-6},
     "layer scale 0.1": {"layer_scale_init": 0.1},
     "initialization fan-in": {"initialization": "fan_in"},
     "label smoothing 0.1": {"label_smoothing": 0.1},
+    "weight decay 0.2": {"weight_decay": 0.2},
+    "warm-up 1 epoch": {"warmup_epochs": 1.0},
     "mixup 0.8 or cutmix 1": {"mixup": 0.8, "cutmix": 1.0},
-    "crops from 0.5": {"crop_scale": 0.5},
 }
-
 
 POCKET_SEEDS = (0, 1, 2, 3, 4)
 POCKET_STEPS = ("3", "4")  # the lessons that stand; the whole road follows
@@ -59,25 +56,21 @@ class CollectionError(CourseError, ValueError):
     """A collection of runs that does not exist, or cannot be made of these images."""
 
 
-def geometry_runs():
-    """The pilot's first half: each geometry on every pilot step and seed, as ``(variant, Experiment)``."""
-    return [pair for name, changes in GEOMETRIES.items() for pair in _pilot(name, PILOT.change(**changes))]
-
-
 def pilot_runs():
-    """The whole pilot: the geometries, then each variant at the pilot's own geometry."""
-    return geometry_runs() + [
-        pair for name, changes in VARIANTS.items() for pair in _pilot(name, PILOT.change(**changes))
-    ]
+    """The pilot as ``(variant, Experiment)``: the geometries, then variants of the base, on every step and seed."""
+    runs = []
+    for name, changes in {**GEOMETRIES, **VARIANTS}.items():
+        recipe = PILOT.change(**changes)
+        for seed in PILOT_SEEDS:
+            # A layer scale changes nothing where there is none.
+            steps = [step for step in PILOT_STEPS if name[:11] != "layer scale" or architecture_after(step).layer_scale]
+            runs += [(name, experiment(step, recipe, seed)) for step in steps]
+    return runs
 
 
 def pocket_runs():
     """Every run that stands behind a lesson's band."""
     return [("", experiment(step, POCKET, seed)) for seed in POCKET_SEEDS for step in POCKET_STEPS]
-
-
-def _pilot(variant, recipe):
-    return [(variant, experiment(step, recipe, seed)) for seed in PILOT_SEEDS for step in PILOT_STEPS]
 
 
 COLLECTIONS = {"pilot": pilot_runs, "pocket": pocket_runs}
@@ -112,7 +105,8 @@ def _one(variant, what, path):
     torch.set_num_threads(1)
     images = load_images("imagenette", what.recipe.image_size)
     run = train(what, images, device="cpu", ledger=_Tagged(path, variant))
-    return f"step {what.step}, seed {what.seed}, {variant or what.recipe.name}: {run.accuracy:.1%} in {run.record['seconds']:.0f} s"
+    name = variant or what.recipe.name
+    return f"step {what.step}, seed {what.seed}, {name}: {run.accuracy:.1%} in {run.record['seconds']:.0f} s"
 
 
 class _Tagged(Ledger):
@@ -130,14 +124,18 @@ class _Tagged(Ledger):
 def summarize(runs):
     """A pilot's table: ``{variant: {"mean", "spread", "steps": {step: [accuracies]}}}``, accuracies from 0 to 1.
 
-    The mean is over steps and seeds; the spread is the standard deviation between seeds, pooled over the steps.
+    The mean is over steps and seeds; the spread is the standard deviation between seeds, pooled over the steps. A step
+    that a variant does not change has the runs of the base.
     """
     table = {}
     for run in runs:
         table.setdefault(run["variant"], {}).setdefault(run["step"], []).append(run["accuracy"])
+    for steps in table.values():
+        for step, values in table.get(BASE, {}).items():
+            steps.setdefault(step, values)
     return {
         variant: {
-            "mean": statistics.fmean(sum(steps.values(), [])),
+            "mean": statistics.fmean(itertools.chain(*steps.values())),
             "spread": pooled_spread(steps.values()),
             "steps": steps,
         }

@@ -140,5 +140,11 @@ def paper_after(step):
     return _PLACES[label_of(step)][1]
 
 
+def step_of(architecture):
+    """The shortest label of an architecture on the road, ``"3"`` rather than ``"3b"``; None for one beside the road."""
+    labels = [label for label in LABELS if architecture_after(label) == architecture]
+    return min(labels, key=lambda label: (not label.isdigit(), label)) if labels else None
+
+
 def _within():
     return ", ".join(label for label in LABELS if not label.isdigit())

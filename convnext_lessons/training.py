@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from convnext_lessons.images import training_batches, validation_batches
-from convnext_lessons.machine import CourseError, atomic, fast_mode, wait_for
+from convnext_lessons.machine import CourseError, atomic, fast_mode, save_tensors, wait_for
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.network import build, initialize
 from convnext_lessons.records import Experiment, Ledger, record_of
 
 POINTS_PER_EPOCH = 10  # of the curve
 CHECKPOINT_VERSION = 1
+PARTS = ("network", "optimizer", "scaler")  # of a trainer, whose state a checkpoint keeps
 
 
 class TrainingError(CourseError):
@@ -82,9 +83,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
     network = make_network(experiment, len(images.classes), device)
     trainer = _Trainer(network, recipe, device, len(images.classes))
     log = _Log(folder, experiment, images.note)
-    curve = log.restore(trainer)
-    if not curve and log.folder:
-        log.clear()
+    curve = log.begin(trainer)
 
     def tell(point):
         curve.append(point)
@@ -216,37 +215,33 @@ class _Log:
         self.folder = Path(folder) if folder else None
         self.signature = {"version": CHECKPOINT_VERSION, "images": note, **experiment.settings()}
 
-    def restore(self, trainer):
-        """Set a trainer to the saved state and return the curve up to there; an empty one where nothing is saved."""
-        if not self.folder or not (self.folder / "last.pt").exists():
+    def begin(self, trainer):
+        """Set a trainer to the saved state, where there is one, and return the curve up to there."""
+        if not self.folder:
             return []
         path = self.folder / "last.pt"
+        curve = self._restore(trainer, path) if path.exists() else []
+        # A log may be ahead of its checkpoint; what is trained again is logged again.
+        with atomic(self.folder / "log.jsonl") as part:
+            part.write_text("".join(json.dumps(point) + "\n" for point in curve), encoding="utf-8")
+        return curve
+
+    def _restore(self, trainer, path):
         try:
             saved = torch.load(path, weights_only=True, map_location=trainer.device)
         except Exception as error:  # a damaged file can raise nearly anything
-            raise TrainingError(
-                f"The checkpoint {path} cannot be read ({error}); delete it to start this run anew."
-            ) from error
+            raise TrainingError(f"The checkpoint {path} cannot be read; delete it to start this run anew.") from error
         if saved["signature"] != self.signature:
             differ = [key for key in self.signature if saved["signature"].get(key) != self.signature[key]]
             raise TrainingError(
                 f"{path} belongs to another run (its {', '.join(differ)} differ); choose another folder, or delete it."
             )
-        trainer.network.load_state_dict(saved["network"])
-        trainer.optimizer.load_state_dict(saved["optimizer"])
-        trainer.scaler.load_state_dict(saved["scaler"])
+        for name in PARTS:
+            getattr(trainer, name).load_state_dict(saved[name])
         curve = saved["curve"]
         trainer.epochs_done, trainer.last_loss = saved["epochs_done"], curve[-1]["loss"]
         trainer.pictures, trainer.seconds = curve[-1]["pictures"], curve[-1]["seconds"]
-        # The log may be ahead of the checkpoint; what is trained again is logged again.
-        with atomic(self.folder / "log.jsonl") as part:
-            part.write_text("".join(json.dumps(point) + "\n" for point in curve))
         return curve
-
-    def clear(self):
-        """Begin the log anew."""
-        with atomic(self.folder / "log.jsonl"):
-            pass
 
     def write(self, point):
         if self.folder:
@@ -256,9 +251,9 @@ class _Log:
     def save(self, trainer, curve):
         if not self.folder:
             return
-        parts = {name: getattr(trainer, name).state_dict() for name in ("network", "optimizer", "scaler")}
-        with atomic(self.folder / "last.pt") as path:
-            torch.save({"signature": self.signature, "epochs_done": trainer.epochs_done, "curve": curve, **parts}, path)
+        parts = {name: getattr(trainer, name).state_dict() for name in PARTS}
+        content = {"signature": self.signature, "epochs_done": trainer.epochs_done, "curve": curve, **parts}
+        save_tensors(content, self.folder / "last.pt")
 
 
 def _as_it_runs(experiment, images):

@@ -1,0 +1,41 @@
+# `make` alone lists what there is. PYTHON is the Python that makes the environment, 3.11 or later.
+PYTHON ?= python3
+ENV := .venv
+RUN := $(ENV)/bin/python -m convnext_lessons
+STAMP := $(ENV)/installed
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+install: $(STAMP)  ## make the environment in .venv with the tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The course needs Python 3.11 or later; say which with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "This Python cannot make environments; on Debian and Ubuntu install python3-venv."; exit 1; }
+	$(PYTHON) -m venv $(ENV)
+	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $(STAMP)
+
+lab: install  ## open your own copies of the lessons in JupyterLab
+	$(RUN) lab
+
+test: install  ## run the unit tests, the lint and every lesson in fast mode
+	$(ENV)/bin/ruff check . && $(ENV)/bin/ruff format --check .
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal
+
+test-browser: install  ## drive a lesson in a real JupyterLab; needs chromium
+	$(ENV)/bin/python -m pytest tests/browser
+
+lessons: install  ## execute every lesson on real pictures and keep its results
+	$(RUN) run --in-place
+
+doctor: install  ## say what this machine has and what is missing
+	$(RUN) doctor
+
+pilot: install  ## make what is missing of the comparison that chose the pocket recipe
+	$(RUN) reference pilot
+
+reference: install  ## make what is missing of the stored runs behind the lessons
+	$(RUN) reference pocket
+
+.PHONY: help install lab test test-browser lessons doctor pilot reference

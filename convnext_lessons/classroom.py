@@ -1,0 +1,36 @@
+"""What a lesson's set-up cell calls: choose the scale, load the pictures, say how long training takes here."""
+
+from convnext_lessons.images import load_images
+from convnext_lessons.machine import device as choose_device
+from convnext_lessons.machine import device_name, fast_mode
+from convnext_lessons.recipe import LESSON, POCKET, RECIPES, RecipeError
+from convnext_lessons.records import experiment
+from convnext_lessons.training import estimate_seconds
+
+
+def open_lesson(step, scale=None, source=None):
+    """Get ready for a lesson, and say in plain words what this machine will do.
+
+    Args:
+        step: the road's step that the lesson takes.
+        scale: ``"pocket"`` or ``"lesson"``; pocket without a GPU and lesson with one unless given.
+        source: see ``images.load_images``.
+
+    Returns:
+        (device, recipe, images)
+    """
+    device = choose_device()
+    if scale is not None and scale not in RECIPES:
+        raise RecipeError(f"There is no scale '{scale}'; there are {' and '.join(RECIPES)}.")
+    recipe = RECIPES[scale] if scale else LESSON if device.type == "cuda" else POCKET
+    images = load_images(source, recipe.image_size)
+    if fast_mode():
+        print("FAST MODE: a few batches on small stand-in pictures. Accuracies mean nothing here.")
+    hint = "" if device.type == "cuda" else "; no GPU found (on Colab: Runtime, Change runtime type, T4 GPU)"
+    print(f"Device: {device_name(device)}{hint}.")
+    size = f"{recipe.width_factor:g} times the full width, {recipe.image_size} px, {recipe.epochs} epochs"
+    print(f"Scale: {recipe.name} ({size}). Costs are always those of the full network at 224 px.")
+    print(f"Pictures: {images.note}, {len(images.train):,} to train and {len(images.val):,} to validate.")
+    seconds = estimate_seconds(experiment(step, recipe), images, device)
+    print(f"One training run of step {step} will take about {max(1, seconds):.0f} seconds here.")
+    return device, recipe, images

@@ -1,0 +1,266 @@
+"""Plots in the colours of the diagrams: the road, costs by stage, training curves, and the curve of a run under way."""
+
+import itertools
+import statistics
+import time
+from collections import defaultdict
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from convnext_lessons.cost import latency, measure, sketch
+from convnext_lessons.drawing import CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
+from convnext_lessons.picture import png_of
+from convnext_lessons.roadmap import START, STEPS, SWIN_T, architecture_after, label_of, paper_after
+
+BEFORE, AFTER, MINE = STREAM, SPATIAL, CHANGED
+COSTS = {
+    "macs": ("multiply-adds", 1e9, "10⁹"),
+    "params": ("parameters", 1e6, "10⁶"),
+    "activation_bytes": ("activation memory, training", 1e6, "MB"),
+}
+
+
+class Plot:
+    """A matplotlib figure that shows itself as a PNG, with a sentence for those who do not see it."""
+
+    def __init__(self, figure, alt):
+        self.figure, self.alt = figure, alt
+
+    def png(self):
+        """The plot as PNG bytes."""
+        return png_of(self.figure)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"image/png": self.png(), "text/plain": self.alt}
+
+
+def draw_road(here=None):
+    """The paper's accuracy at every step over our count of multiply-adds, with a marker where the reader stands."""
+    numbers = range(len(STEPS) + 1)
+    papers = [paper_after(number) for number in numbers]
+    names = ["ResNet-50", *(step.title for step in STEPS)]
+    figure, (top, bottom) = _figure(9.6, 4.8, rows=2, share=True, heights=(3, 1.6))
+    accuracy, spread = [paper.accuracy for paper in papers], [paper.spread for paper in papers]
+    top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
+    top.text(0, SWIN_T.accuracy + 0.06, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM)
+    top.errorbar(numbers, accuracy, spread, color=SPATIAL, marker="o", lw=1.8, capsize=3)
+    top.set_ylabel("ImageNet top-1, %")
+    macs = [sketch(architecture_after(number)).macs / 1e9 for number in numbers]
+    bars = bottom.bar(numbers, macs, color=POINTWISE)
+    bottom.bar_label(bars, [f"{value:.2f}" for value in macs], size=8, color=INK)
+    bottom.set(ylabel="10⁹ multiply-adds", ylim=(0, 6.6))
+    bottom.set_xticks(list(numbers), [f"{number} {name}" for number, name in zip(numbers, names, strict=True)])
+    bottom.tick_params(axis="x", labelrotation=35)
+    for label in bottom.get_xticklabels():
+        label.set_horizontalalignment("right")
+    if here is not None:
+        number = int(label_of(here))
+        top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
+        note = {"color": CHANGED, "weight": "bold", "ha": "center"}
+        top.annotate("you are here", (number, accuracy[number]), (0, -28), textcoords="offset points", **note)
+        bars[number].set(edgecolor=CHANGED, linewidth=2.5)
+        bottom.get_xticklabels()[number].set(color=CHANGED, weight="bold")
+    top.set_title(
+        f"Accuracy: the paper's Table 10, three seeds (start {START.accuracy}). Multiply-adds: counted here.", size=10
+    )
+    words = "; ".join(f"step {n} {a} %, {m:.2f} G" for n, a, m in zip(numbers, accuracy, macs, strict=True))
+    return Plot(figure, f"The road from ResNet-50 to ConvNeXt-T: {words}.")
+
+
+def draw_costs(before, after, names=("before", "after"), image_size=224):
+    """What one picture costs by stage, before and after a change: counted, and timed on this machine.
+
+    Args:
+        before, after: an ``Architecture`` or a network.
+    """
+    sides = (before, after)
+    costs = [measure(what, image_size) for what in sides]
+    times = [latency(what, image_size) for what in sides]
+    panels_of = [
+        (title, unit, name, [cost.by_stage(key) for cost in costs]) for key, (title, unit, name) in COSTS.items()
+    ]
+    panels_of.append(("measured time, forward", 1e-3, "ms", [spent.stages for spent in times]))
+    figure, panels = _figure(10.4, 3.1, columns=len(panels_of))
+    words = []
+    for panel, (title, unit, unit_name, by_stage) in zip(panels, panels_of, strict=True):
+        for side, (stages, color, name) in enumerate(zip(by_stage, (BEFORE, AFTER), names, strict=True)):
+            places = np.arange(len(stages)) + 0.42 * side - 0.21
+            panel.bar(places, [value / unit for value in stages.values()], 0.4, color=color, label=name)
+        panel.set_xticks(range(len(by_stage[0])), [stage.replace("stage ", "") for stage in by_stage[0]])
+        old, new = (sum(stages.values()) for stages in by_stage)
+        total = f"{old / unit:.4g} → {new / unit:.4g} {unit_name} ({new / old - 1:+.0%})"
+        panel.set_title(f"{title}\n{total}", size=9)
+        words.append(f"{title} {total}")
+    panels[0].set_xlabel("stage")
+    panels[-1].set_xlabel(f"{times[0].device}, threads: {times[0].threads}", size=8)
+    panels[0].legend(frameon=False, loc="upper left")
+    return Plot(figure, f"Cost of {names[0]} and {names[1]} by stage: {'; '.join(words)}.")
+
+
+def draw_waterfall(title, unit, unit_name, start, changes, names=("before", "after")):
+    """How a sum comes from its old value to its new one, a bar for each part that changed.
+
+    Args:
+        start: the old sum.
+        changes: ``{part: difference}``.
+    """
+    labels = [names[0], *changes, names[1]]
+    levels = np.cumsum([start, *changes.values()]) / unit
+    figure, (axes,) = _figure(8.4, 3.2)
+    axes.bar([0, len(labels) - 1], [levels[0], levels[-1]], 0.6, color=[BEFORE, AFTER])
+    for place, (low, high) in enumerate(itertools.pairwise(levels), start=1):
+        axes.bar(place, high - low, 0.6, bottom=low, color=NORM if high < low else CHANGED)
+        axes.text(place, max(low, high), f"{high - low:+.3g}", ha="center", va="bottom", size=9)
+    for place, level in ((0, levels[0]), (len(labels) - 1, levels[-1])):
+        axes.text(place, level, f"{level:.4g}", ha="center", va="bottom")
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set(ylabel=unit_name, ylim=(0, 1.12 * max(levels)))
+    axes.set_title(title, size=10)
+    words = ", ".join(f"{part} {change / unit:+.3g}" for part, change in changes.items())
+    return Plot(figure, f"{title}, {unit_name}: {levels[0]:.4g}; {words}; {levels[-1]:.4g}.")
+
+
+def draw_sweep(base, choices, beside):
+    """What each of some fields does to the cost, the others held: a row of panels a field, lines for what is beside.
+
+    Args:
+        base: an ``Architecture``.
+        choices: ``{field: values}``.
+        beside: ``{name: Architecture}``.
+    """
+    figure, panels = _figure(9.6, 2.6 * len(choices), rows=len(choices), columns=len(COSTS))
+    for row, (field, values) in enumerate(choices.items()):
+        for panel, (key, (title, unit, unit_name)) in zip(panels[row * len(COSTS) :], COSTS.items(), strict=False):
+            costs = [getattr(sketch(base.change(**{field: value})), key) / unit for value in values]
+            panel.plot(values, costs, color=SPATIAL, marker="o", ms=4)
+            panel.plot(
+                getattr(base, field),
+                getattr(sketch(base), key) / unit,
+                marker="o",
+                ms=11,
+                mfc="none",
+                mec=CHANGED,
+                mew=2,
+            )
+            for name, other in beside.items():
+                level = getattr(sketch(other), key) / unit
+                panel.axhline(level, color=SOFT, ls=":", lw=1)
+                panel.text(values[-1], level, name, size=8, color=SOFT, ha="right", va="bottom")
+            panel.set(xlabel=field, ylim=(0, None))
+            panel.set_title(f"{title}, {unit_name}", size=10)
+    return Plot(figure, f"Multiply-adds, parameters and activation memory over {' and '.join(choices)}.")
+
+
+def draw_curves(stored, mine=(), by="pictures"):
+    """Validation accuracy while training: stored runs as a band over their seeds, the reader's runs as lines into it.
+
+    Args:
+        stored, mine: records of runs.
+        by: ``"pictures"`` or ``"seconds"`` on the horizontal axis.
+    """
+    figure, (axes,) = _figure(7.6, 3.8)
+    _curves(axes, stored, mine, by)
+    notes = sorted({run["images"]["note"] for run in [*stored, *mine]})
+    axes.set_title(f"validation accuracy on {' and '.join(notes) or 'no pictures yet'}", size=10)
+    return Plot(figure, _curves_in_words(stored, mine))
+
+
+def _curves(axes, stored, mine, by):
+    groups = defaultdict(list)
+    for run in stored:
+        groups[run["step"]].append(run)
+    styles = {
+        step: (color, hatch)
+        for step, color, hatch in zip(groups, (SOFT, SPATIAL, NORM), ("..", "", "//"), strict=False)
+    }
+    for step, runs in groups.items():
+        color, hatch = styles.get(step, (INK, ""))
+        curves = np.array([[point["accuracy"] for point in measured(run)] for run in runs]) * 100
+        x = np.mean([[point[by] for point in measured(run)] for run in runs], axis=0)
+        mean, spread = curves.mean(0), curves.std(0, ddof=1) if len(runs) > 1 else np.zeros(curves.shape[1])
+        axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.25, hatch=hatch, lw=0)
+        axes.plot(x, mean, color=color, lw=1.5, label=f"step {step}: {len(runs)} stored runs, mean ± std")
+    for run in mine:
+        points = measured(run)
+        dash = "-" if run["step"] == (list(groups) or [None])[-1] else "--"
+        label = f"your run, step {run['step']}, seed {run['seed']}" if run["step"] else f"your run, seed {run['seed']}"
+        x, y = [point[by] for point in points], [100 * point["accuracy"] for point in points]
+        axes.plot(x, y, color=MINE, marker="o", ls=dash, lw=2, label=label)
+    axes.set(xlabel={"pictures": "training pictures seen", "seconds": "seconds of training"}[by], ylabel="accuracy, %")
+    if groups or mine:
+        axes.legend(frameon=False, loc="lower right")
+
+
+def measured(run):
+    """The points of a run's curve at which its accuracy was measured."""
+    return [point for point in run["curve"] if "accuracy" in point]
+
+
+def _curves_in_words(stored, mine):
+    groups = defaultdict(list)
+    for run in stored:
+        groups[run["step"]].append(100 * run["accuracy"])
+    words = []
+    for step, values in groups.items():
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        words.append(f"step {step}: {statistics.fmean(values):.1f}{spread} % over {len(values)} stored runs")
+    words += [
+        f"your run of step {run['step']}: {100 * run['accuracy']:.1f} %" for run in mine if run["accuracy"] is not None
+    ]
+    return f"Validation accuracy at the end: {'; '.join(words) or 'nothing measured yet'}."
+
+
+class LiveCurve:
+    """Give it to ``train`` as ``report``: the loss so far grows under the cell, and stays there as a picture."""
+
+    def __init__(self, title="", every=1.0):
+        self.title, self.every = title, every
+        self.points, self.handle, self.shown = [], None, 0.0
+
+    def __call__(self, point):
+        self.points.append(point)
+        if "accuracy" in point or time.monotonic() - self.shown > self.every:
+            self.show()
+
+    def show(self):
+        """Draw what there is, in the place of what was drawn before."""
+        from IPython.display import display
+
+        plot = self.plot()
+        if self.handle is None:
+            self.handle = display(plot, display_id=True)
+        elif self.handle:
+            self.handle.update(plot)
+        self.shown = time.monotonic()
+
+    def plot(self):
+        """The curve so far, as a ``Plot``."""
+        figure, (axes,) = _figure(7.6, 2.6)
+        axes.plot(
+            [point["pictures"] for point in self.points], [point["loss"] for point in self.points], color=MINE, lw=1.8
+        )
+        axes.set(xlabel="training pictures seen", ylabel="training loss")
+        accuracies = [point for point in self.points if "accuracy" in point]
+        if accuracies:
+            right = axes.twinx()
+            x, y = [point["pictures"] for point in accuracies], [100 * point["accuracy"] for point in accuracies]
+            right.plot(x, y, color=SPATIAL, marker="o", lw=1.8)
+            right.set(ylabel="accuracy, %", ylim=(0, 100))
+            right.yaxis.label.set_color(SPATIAL)
+            right.spines["top"].set_visible(False)
+        last = self.points[-1]
+        now = f"{last['pictures']:,} pictures in {last['seconds']:.0f} s, loss {last['loss']:.2f}"
+        now += f", accuracy {accuracies[-1]['accuracy']:.1%}" if accuracies else ""
+        axes.set_title(" · ".join(filter(None, (self.title, now))), size=10)
+        return Plot(figure, f"{self.title} {now}".strip())
+
+
+def _figure(width, height, rows=1, columns=1, share=False, heights=None):
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    grid = {"height_ratios": heights} if heights else None
+    panels = figure.subplots(rows, columns, sharex=share, gridspec_kw=grid, squeeze=False).ravel()
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=9)
+    return figure, panels

@@ -1,0 +1,44 @@
+"""What all tests share: one thread, fast mode, a data folder of their own, and the manner of our errors."""
+
+import contextlib
+import os
+
+# Before torch is imported, also by the processes that tests start: threads that share few cores wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path, monkeypatch):
+    """Fast mode, and a data folder that nobody else reads or writes."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("CONVNEXT_LESSONS_FAST", "1")
+    monkeypatch.setenv("CONVNEXT_LESSONS_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def full_mode(monkeypatch):
+    """Fast mode off."""
+    monkeypatch.delenv("CONVNEXT_LESSONS_FAST")
+
+
+@pytest.fixture(scope="session")
+def refuses():
+    """``with refuses(SomeError, "word", …):`` – the block raises it, with these words in one line and a full stop."""
+
+    @contextlib.contextmanager
+    def refusal(error, *words):
+        with pytest.raises(error) as caught:
+            yield
+        message = str(caught.value)
+        assert "\n" not in message
+        assert message.endswith(".")
+        for word in words:
+            assert word in message
+
+    return refusal

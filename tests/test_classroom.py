@@ -1,0 +1,19 @@
+import pytest
+
+from convnext_lessons.classroom import open_lesson
+from convnext_lessons.recipe import POCKET, RecipeError
+
+
+def test_a_lesson_opens_with_plain_words(capsys):
+    device, recipe, images = open_lesson(step=4)
+    printed = capsys.readouterr().out
+    assert "FAST MODE" in printed and images.note in printed
+    assert "One training run of step 4 will take about" in printed
+    if device.type == "cpu":
+        assert recipe is POCKET and "no GPU found" in printed
+
+
+def test_the_scale_can_be_chosen():
+    assert open_lesson(step=4, scale="lesson")[1].name == "lesson"
+    with pytest.raises(RecipeError, match="There is no scale 'huge'; there are pocket and lesson"):
+        open_lesson(step=4, scale="huge")

@@ -1,0 +1,75 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from convnext_lessons.cli import main
+
+
+def test_train_leaves_log_and_checkpoint_and_says_what_it_does(tmp_path, capsys):
+    assert main(["train", "--step", "4", "--images", "stand-in", "--seed", "3", "--out", str(tmp_path / "run")]) == 0
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert log == saved["curve"] and "accuracy" in log[-1]
+    printed = capsys.readouterr().out
+    assert "step 4, recipe pocket, seed 3, on stand-in" in printed and f"{log[-1]['accuracy']:.1%}" in printed
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
+    command = ["train", "--step", "0", "--out", str(tmp_path / "run")]
+    main(command)
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert (tmp_path / "run" / "log.jsonl").read_text() == log
+    assert "pictures " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--step", "12", "--out", "x"], "There is no step '12' on the road"),
+        (["train", "--device", "cuda:99", "--out", "x"], "GPUs here"),
+        (["run", "77"], "There is no lesson 77"),
+        (["reference", "nothing"], "There is no collection 'nothing'"),
+        (["run", "--in-place", "--fast"], "leave out --in-place"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_a_failure(arguments, words, capsys):
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(SystemExit):
+        main(["doctor", "--nonsense"])
+
+
+def test_lab_opens_the_learners_copies_on_loopback(tmp_path, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", lambda argv: called.append(argv))
+    assert main(["lab", f"--folder={tmp_path / 'mine'}", "--no-browser", "--port=9999"]) == 0
+    (arguments,) = called
+    assert "--ServerApp.ip=127.0.0.1" in arguments and arguments[-2:] == ["--no-browser", "--port=9999"]
+    assert not any("token" in argument for argument in arguments)
+    first = next(argument for argument in arguments if "default_url" in argument).rpartition("/")[2]
+    assert (tmp_path / "mine" / first).exists()
+
+
+def test_doctor_says_what_is_there_and_what_to_do(capsys, own_place):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for words in ("Python 3.", "torch 2.", "GB of memory", f"GB free for {own_place}", "Imagenette", "8888"):
+        assert words in printed
+    broken = own_place / "downloads" / "imagenette2-160" / "train"
+    broken.mkdir(parents=True)
+    assert main(["doctor"]) == 1
+    assert "holds 0 pictures where Imagenette has 9469; delete" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_command():
+    done = subprocess.run([sys.executable, "-m", "convnext_lessons", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "doctor" in done.stdout

@@ -1,0 +1,95 @@
+import json
+import os
+
+import nbformat
+import pytest
+
+from convnext_lessons import lessons
+from convnext_lessons.lessons import LessonError, copy_lessons, execute, find_lesson, is_fresh, source_hash
+
+
+def notebook(*sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of two small lessons, in a folder of its own."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    set_up = "from types import SimpleNamespace\nimages = SimpleNamespace(note='ten shapes')"
+    nbformat.write(notebook(set_up, "1 + 1"), folder / "01_first.ipynb")
+    nbformat.write(notebook(set_up, "raise ValueError('too wide')"), folder / "02_second.ipynb")
+    monkeypatch.setattr(lessons, "notebooks_folder", lambda: folder)
+    return folder
+
+
+def test_lessons_are_found_by_number(course, refuses):
+    assert find_lesson(2).name == "02_second.ipynb"
+    with refuses(LessonError, "no lesson 7", "1, 2"):
+        find_lesson(7)
+
+
+def test_execution_keeps_results_and_says_from_which_pictures(course, tmp_path):
+    to = tmp_path / "out" / "01_first.ipynb"
+    execute(course / "01_first.ipynb", to)
+    done = nbformat.read(to, as_version=4)
+    assert [cell.execution_count for cell in done.cells] == [1, 2]
+    assert done.cells[1].outputs[0].data["text/plain"] == "2"
+    assert done.metadata.convnext_lessons.images == "ten shapes"
+    assert is_fresh(to) and "widgets" not in done.metadata
+    assert not is_fresh(course / "01_first.ipynb")
+
+
+def test_a_cell_that_fails_is_named_and_nothing_is_written(course, tmp_path, refuses):
+    to = tmp_path / "out.ipynb"
+    before = (course / "02_second.ipynb").read_bytes()
+    with pytest.raises(LessonError, match=r"02_second.ipynb: code cell 2 failed with ValueError: too wide"):
+        execute(course / "02_second.ipynb", to)
+    assert not to.exists() and (course / "02_second.ipynb").read_bytes() == before
+
+
+def test_a_cell_that_takes_too_long(course, tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "SECONDS_PER_FAST_CELL", 1)
+    nbformat.write(notebook("import time; time.sleep(30)"), course / "03_slow.ipynb")
+    with pytest.raises(LessonError, match="took longer than 1 s"):
+        execute(course / "03_slow.ipynb", tmp_path / "out.ipynb", fast=True)
+
+
+def test_fast_and_static_reach_the_kernel_and_leave_this_process_alone(course, tmp_path, full_mode):
+    source = "import os; print(*(os.environ[f'CONVNEXT_LESSONS_{name}'] for name in ('FAST', 'STATIC')))"
+    nbformat.write(notebook("class images: note = ''", source), course / "03_modes.ipynb")
+    execute(course / "03_modes.ipynb", tmp_path / "out.ipynb", fast=True, static=False)
+    assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[1].outputs[0].text == "1 0\n"
+    assert "CONVNEXT_LESSONS_FAST" not in os.environ and "CONVNEXT_LESSONS_STATIC" not in os.environ
+
+
+def test_copies_have_no_results_and_are_never_overwritten(course, tmp_path):
+    execute(course / "01_first.ipynb", course / "01_first.ipynb")
+    copies = copy_lessons(tmp_path / "mine")
+    assert [copy.name for copy in copies] == ["01_first.ipynb", "02_second.ipynb"]
+    cells = nbformat.read(copies[0], as_version=4).cells
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    copies[0].write_text("a learner's work")
+    copy_lessons(tmp_path / "mine")
+    assert copies[0].read_text() == "a learner's work"
+
+
+def test_the_hash_follows_cells_network_and_stored_runs(monkeypatch, tmp_path):
+    one = notebook("a")
+    first = source_hash(one)
+    assert source_hash(notebook("a")) == first
+    assert source_hash(notebook("b")) != first
+    (tmp_path / "runs.jsonl").write_text("{}\n")
+    monkeypatch.setattr(lessons, "stored_runs", lambda: [tmp_path / "runs.jsonl"])
+    assert source_hash(one) != first
+
+
+def test_a_file_that_is_no_notebook(course, tmp_path, refuses):
+    (course / "01_first.ipynb").write_text("{")
+    with refuses(LessonError, "cannot be read as a notebook"):
+        execute(course / "01_first.ipynb", tmp_path / "out.ipynb")
+    (course / "01_first.ipynb").write_text(json.dumps({"cells": 3}))
+    with refuses(LessonError, "cannot be read as a notebook"):
+        execute(course / "01_first.ipynb", tmp_path / "out.ipynb")

@@ -1,0 +1,87 @@
+import io
+
+import pytest
+from PIL import Image
+
+from convnext_lessons.plots import LiveCurve, draw_costs, draw_curves, draw_road, draw_sweep, draw_waterfall, measured
+from convnext_lessons.roadmap import architecture_after
+
+
+def run(step, seed, accuracies, seconds=10.0):
+    curve = []
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        curve.append({"pictures": 100 * epoch - 50, "seconds": seconds * (epoch - 0.5), "loss": 2.0})
+        curve.append({"pictures": 100 * epoch, "seconds": seconds * epoch, "loss": 1.0, "accuracy": accuracy})
+    images = {"source": "stand-in", "note": "stand-in: rendered"}
+    return {"step": step, "seed": seed, "images": images, "accuracy": accuracies[-1], "curve": curve}
+
+
+def thin(step):
+    return architecture_after(step).thinner(1 / 16)
+
+
+def is_picture(plot):
+    opened = Image.open(io.BytesIO(plot.png()))
+    return opened.format == "PNG" and len(opened.convert("RGB").getcolors(1 << 20)) > 3
+
+
+def test_the_road_shows_where_the_reader_stands():
+    assert draw_road(4).png() != draw_road(5).png()
+    assert is_picture(draw_road())
+    assert "step 11 81.97 %, 4.46 G" in draw_road().alt
+
+
+def test_costs_tell_old_and_new_and_how_much():
+    plot = draw_costs(thin(3), thin(4), image_size=64)
+    assert is_picture(plot)
+    assert "activation memory" in plot.alt and "measured time" in plot.alt
+
+
+def test_curves_band_and_own_run():
+    stored = [run("3", 0, [0.3, 0.5]), run("3", 1, [0.4, 0.6]), run("4", 0, [0.2, 0.4])]
+    plot = draw_curves(stored, [run("4", 9, [0.3, 0.45])])
+    assert is_picture(plot)
+    assert "step 3: 55.0 ± 7.1 % over 2 stored runs" in plot.alt
+    assert "step 4: 40.0 % over 1 stored runs" in plot.alt
+    assert "your run of step 4: 45.0 %" in plot.alt
+
+
+def test_curves_by_seconds_are_another_picture():
+    stored = [run("3", 0, [0.3, 0.5]), run("3", 1, [0.4, 0.6], seconds=20.0)]
+    assert draw_curves(stored, by="seconds").png() != draw_curves(stored).png()
+
+
+def test_curves_of_nothing_say_so():
+    assert "nothing measured yet" in draw_curves([]).alt
+
+
+def test_measured_are_the_points_with_an_accuracy():
+    assert [point["accuracy"] for point in measured(run("3", 0, [0.3, 0.5]))] == [0.3, 0.5]
+
+
+def test_a_waterfall_ends_where_its_parts_lead():
+    plot = draw_waterfall("sum", 1e6, "millions", 10e6, {"a": 3e6, "b": -5e6})
+    assert is_picture(plot)
+    assert plot.alt == "sum, millions: 10; a +3, b -5; 8."
+
+
+def test_a_sweep_has_a_row_for_each_field():
+    choices = {"expansion": (2, 4), "width": (8, 16)}
+    plot = draw_sweep(thin(4).change(width=8), choices, {"step 3": thin(3)})
+    assert is_picture(plot) and len(plot.figure.axes) == 6
+
+
+@pytest.mark.parametrize("points", [1, 5])
+def test_the_live_curve_ends_as_a_plain_picture(points, monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, plot):
+            shown.append(plot)
+
+    monkeypatch.setattr("IPython.display.display", lambda plot, display_id: shown.append(plot) or Handle())
+    live = LiveCurve("step 4", every=0.0)
+    for point in run("4", 0, [0.1] * points)["curve"]:
+        live(point)
+    assert len(shown) == 2 * points
+    assert is_picture(shown[-1]) and "accuracy 10.0%" in shown[-1].alt

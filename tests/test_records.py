@@ -1,0 +1,284 @@
+import errno
+import json
+import multiprocessing
+import os
+
+import pytest
+import torch
+
+from convnext_lessons import records
+from convnext_lessons.architecture import RESNET50
+from convnext_lessons.images import stand_in
+from convnext_lessons.machine import StorageError
+from convnext_lessons.recipe import Recipe
+from convnext_lessons.records import (
+    SCHEMA,
+    Experiment,
+    Ledger,
+    RecordError,
+    experiment,
+    record_of,
+    reference_runs,
+)
+from convnext_lessons.roadmap import LABELS, UnknownStep, architecture_after
+
+RECIPE = Recipe("test", image_size=32, width_factor=1 / 8, epochs=4, batch_size=32, learning_rate=4e-3)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "place" / "ledger.jsonl")
+
+
+def run(number, **more):
+    return {"schema": SCHEMA, "number": number, **more}
+
+
+def numbers(ledger):
+    return [found["number"] for found in ledger.runs()]
+
+
+# Experiments ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_an_experiment_knows_its_step(label):
+    assert experiment(label, RECIPE).step == {"3b": "3", "6b": "6", "11b": "11"}.get(label, label)
+
+
+@pytest.mark.parametrize("changes", [{"depths": (2, 3, 8, 3)}, {"stem": "patchify"}, {"width": 96}])
+def test_an_experiment_beside_the_road_has_no_step(changes):
+    assert Experiment(RESNET50.change(**changes), RECIPE).step is None
+
+
+def test_an_experiment_of_an_unknown_step_is_refused(refuses):
+    with refuses(UnknownStep, "12"):
+        experiment(12, RECIPE)
+
+
+@pytest.mark.parametrize("step", [0, "3a", 11])
+def test_settings_survive_json(step):
+    what = experiment(step, RECIPE.change(betas=(0.9, 0.95), mixup=0.8), seed=7)
+    again = Experiment.from_settings(json.loads(json.dumps(what.settings())))
+    assert again == what
+    assert hash(again) == hash(what)
+
+
+def test_settings_hold_everything_that_was_chosen():
+    before = experiment(0, RECIPE).settings()
+    assert experiment(1, RECIPE).settings() != before
+    assert experiment(0, RECIPE.change(crop_scale=0.9)).settings() != before
+    assert experiment(0, RECIPE, seed=1).settings() != before
+
+
+def test_settings_are_plain_json():
+    settings = experiment(11, RECIPE).settings()
+    assert settings == json.loads(json.dumps(settings))
+
+
+def test_old_settings_take_defaults_for_what_came_later():
+    settings = experiment(0, RECIPE).settings()
+    del settings["architecture"]["patch_size"]
+    del settings["recipe"]["cutmix"]
+    assert Experiment.from_settings(settings) == experiment(0, RECIPE)
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+def record(curve=(), **result):
+    images = stand_in(16, 20, 10)
+    what = experiment("3a", RECIPE, seed=5)
+    return record_of(what, images, torch.device("cpu"), "float32", list(curve), "complete", **result)
+
+
+@pytest.mark.parametrize(
+    "field", ["step", "recipe", "seed", "images", "device", "versions", "settings", "accuracy", "curve"]
+)
+def test_a_record_has_the_public_fields(field):
+    assert field in record()
+
+
+def test_a_record_says_what_ran():
+    found = record(seconds=3.5)
+    assert (found["step"], found["recipe"], found["seed"], found["seconds"]) == ("3a", "test", 5, 3.5)
+    assert (found["images"]["train"], found["images"]["val"]) == (20, 10)
+    assert "NOT Imagenette" in found["images"]["note"]
+    assert (found["device"]["type"], found["device"]["threads"]) == ("cpu", torch.get_num_threads())
+    assert found["versions"]["torch"] == torch.__version__
+    assert Experiment.from_settings(found["settings"]) == experiment("3a", RECIPE, seed=5)
+
+
+def test_a_record_survives_json():
+    assert json.loads(json.dumps(record())) == record()
+
+
+def test_a_records_accuracy_is_the_last_that_was_measured():
+    points = [{"pictures": 1, "accuracy": 0.2}, {"pictures": 2, "accuracy": 0.4}, {"pictures": 3}]
+    assert record(points)["accuracy"] == 0.4
+    assert record([{"pictures": 3}])["accuracy"] is None
+
+
+@pytest.mark.parametrize(("value", "fast"), [("1", True), ("0", False)])
+def test_a_record_says_whether_it_was_cut_down(value, fast, monkeypatch):
+    monkeypatch.setenv("CONVNEXT_LESSONS_FAST", value)
+    assert record()["fast"] is fast
+
+
+# The ledger -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_absent_ledger_is_empty(ledger):
+    assert ledger.runs() == []
+
+
+def test_runs_come_back_oldest_first(ledger):
+    for number in range(3):
+        ledger.append(run(number, text="é\n\u2028", value=0.1))
+    assert numbers(ledger) == [0, 1, 2]
+    assert ledger.runs()[0] == run(0, text="é\n\u2028", value=0.1)
+
+
+def test_a_run_is_a_line(ledger):
+    ledger.append(run(0, text="a\nb"))
+    ledger.append(run(1))
+    assert len(ledger.path.read_bytes().splitlines()) == 2
+
+
+def test_the_learners_ledger_lies_in_the_data_folder(own_place):
+    Ledger().append(run(0))
+    assert list(own_place.iterdir()) == [own_place / "ledger.jsonl"]
+
+
+def torn(ledger):
+    for number in range(3):
+        ledger.append(run(number, curve=[1, 2, 3]))
+    content = ledger.path.read_bytes()
+    ledger.path.write_bytes(content[:-9])
+
+
+def test_a_torn_line_is_left_out_with_a_warning(ledger):
+    torn(ledger)
+    with pytest.warns(UserWarning, match=r"Line 3 of .* cut off"):
+        assert numbers(ledger) == [0, 1]
+
+
+@pytest.mark.filterwarnings("ignore:Line 3 of")
+def test_the_run_after_a_torn_line_is_kept(ledger):
+    torn(ledger)
+    ledger.append(run(3))
+    ledger.append(run(4))
+    assert numbers(ledger) == [0, 1, 3, 4]
+
+
+@pytest.mark.filterwarnings("ignore:Line 3 of")
+def test_a_line_torn_inside_a_letter_is_left_out(ledger):
+    torn(ledger)
+    ledger.path.write_bytes(ledger.path.read_bytes() + "é".encode()[:1])
+    ledger.append(run(3))
+    assert numbers(ledger) == [0, 1, 3]
+
+
+@pytest.mark.parametrize("schema", [0, SCHEMA + 1, None])
+def test_a_ledger_of_another_version_is_refused(ledger, schema, refuses):
+    ledger.append(run(0))
+    ledger.append({"schema": schema})
+    with refuses(RecordError, "Line 2", repr(schema), str(SCHEMA)):
+        ledger.runs()
+
+
+def full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(ledger, monkeypatch, refuses):
+    ledger.append(run(0))
+    before = ledger.path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with refuses(StorageError, "full"):
+            ledger.append(run(1))
+    assert ledger.path.read_bytes() == before
+    ledger.append(run(2))
+    assert numbers(ledger) == [0, 2]
+
+
+def test_a_disk_that_fills_up_within_a_run_is_noticed(ledger, refuses):
+    """The operating system then writes a part and says how much, and only the next write fails."""
+    resource = pytest.importorskip("resource")
+    ledger.append(run(0))
+    before = ledger.path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with refuses(StorageError, "ledger.jsonl"):
+            ledger.append(run(1, curve=" " * 2_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ledger.path.read_bytes() == before
+
+
+def test_a_ledger_below_a_file_is_refused(tmp_path, refuses):
+    (tmp_path / "file").touch()
+    with refuses(StorageError, "file"):
+        Ledger(tmp_path / "file" / "ledger.jsonl").append(run(0))
+
+
+def append_many(path, first, together):
+    ledger = Ledger(path)
+    together.wait(60)
+    for number in range(first, first + 50):
+        ledger.append(run(number, curve=[number] * 5000))
+
+
+def test_two_processes_lose_nothing(ledger):
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(2)
+    processes = [context.Process(target=append_many, args=(ledger.path, first, together)) for first in (0, 50)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    found = ledger.runs()
+    assert sorted(run["number"] for run in found) == list(range(100))
+    assert all(run["curve"] == [run["number"]] * 5000 for run in found)
+
+
+# Reference runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "reference_folder", lambda: tmp_path)
+    ledger = Ledger(tmp_path / "some.jsonl")
+    for step in ("4", "3a"):
+        for seed in (0, 1):
+            ledger.append(run(0, step=step, seed=seed))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [({}, 4), ({"step": "4"}, 2), ({"step": 4}, 2), ({"step": "3a", "seed": 1}, 1), ({"step": 5}, 0)],
+)
+def test_reference_runs_are_found_by_their_fields(stored, wanted, count):
+    found = reference_runs("some", **wanted)
+    assert len(found) == count
+    assert all(str(found_run[key]) == str(value) for found_run in found for key, value in wanted.items())
+
+
+def test_reference_runs_of_an_unknown_step_are_refused(stored, refuses):
+    with refuses(UnknownStep, "12"):
+        reference_runs("some", step=12)
+
+
+@pytest.mark.parametrize("path", sorted(records.reference_folder().glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_stored_runs_are_whole(path):
+    for found in reference_runs(path.stem):
+        what = Experiment.from_settings(found["settings"])
+        assert what.step == found["step"]
+        assert what.architecture == architecture_after(found["step"])
+        assert found["status"] == "complete"
+        assert not found["fast"]
+        assert found["images"]["source"] == "imagenette"
+        assert 0 <= found["accuracy"] <= 1
+        assert found["curve"][-1]["accuracy"] == found["accuracy"]
