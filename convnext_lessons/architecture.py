@@ -3,6 +3,7 @@
 ``RESNET50.change(stem="patchify")`` is another architecture; ``network.build`` makes any of them.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 
 from convnext_lessons.machine import CourseError
@@ -123,7 +124,7 @@ class Architecture:
                 "channels."
             )
         thin = replace(self, width=int(width), groups=1)
-        return thin.change(groups=min(self.groups, thin._spatial))
+        return thin.change(groups=math.gcd(self.groups, thin._spatial))
 
     @property
     def _spatial(self):

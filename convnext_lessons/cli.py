@@ -87,9 +87,12 @@ def train(options):
 
 def reference(options):
     """Make what is missing of a collection of stored runs."""
-    from convnext_lessons.reference import make
+    from convnext_lessons.records import reference_runs
+    from convnext_lessons.reference import make, table
 
     make(options.collection, options.processes)
+    if options.collection == "pilot":
+        print(table(reference_runs("pilot")))
     return 0
 
 

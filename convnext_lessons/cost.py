@@ -101,28 +101,56 @@ class Latency:
     training: bool
 
 
+def remembered(function):
+    """Keep the answers for architectures and for functions that make networks; a network itself may have changed."""
+    cached = functools.lru_cache(maxsize=1024)(function)
+
+    @functools.wraps(function)
+    def ask(what, *settings, **named):
+        return (function if isinstance(what, nn.Module) else cached)(what, *settings, **named)
+
+    return ask
+
+
+@remembered
 def measure(what, image_size=224):
-    """Count everything on a picture of ``image_size`` pixels; the second time, an ``Architecture``'s cost is
-    remembered.
+    """Count everything on a picture of ``image_size`` pixels.
 
     Args:
         what: an ``Architecture``, a network, or a function without arguments that makes one
             (``torchvision.models.swin_t``).
     """
-    return _measure(_module(what), image_size) if isinstance(what, nn.Module) else _measure_cached(what, image_size)
+    network = _module(what)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore's import and its tracing warn about torch.jit
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, 3, image_size, image_size))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counts = analysis.by_module_and_operator()
+        total = analysis.total()
+    macs = {name: sum(ops[op] for op in MULTIPLY_ADDS if op in ops) for name, ops in counts.items()}
+    shapes, _, kept = _walk(network, image_size)
+    return Cost(image_size, _layers(network, shapes, macs, kept), total)
 
 
+@remembered
 def sketch(what, image_size=224):
-    """Count the same but for ``total``, in a tenth of the time; remembered like ``measure``."""
-    return _sketch(_module(what), image_size) if isinstance(what, nn.Module) else _sketch_cached(what, image_size)
+    """Count the same but for ``total``, in a tenth of the time."""
+    with torch.device("meta"):
+        network = _module(what)
+    return Cost(image_size, _layers(network, *_walk(network, image_size)))
 
 
-@functools.lru_cache(maxsize=256)
+@remembered
 def latency(what, image_size=224, batch_size=4, training=False, device=None):
-    """Measure time on this machine, after one run that warms up; the second time, the first answer is remembered.
+    """Measure time on this machine, after one run that warms up.
 
     Returns:
         A ``Latency``, in seconds for one picture.
+
+    Raises:
+        DeviceError: the device is not there.
     """
     repeats = 1 if fast_mode() else 5
     device = choose_device(device)
@@ -163,8 +191,8 @@ def stage_of(name):
     index = re.match(r"\d+", rest)
     if part in ("stages", "transitions"):
         return f"stage {int(index[0]) + 1}"
-    if part == "features":  # torchvision: stem, stage, transition, stage, …
-        return "stem" if index[0] == "0" else f"stage {(int(index[0]) + 1) // 2}"
+    if part == "features":  # torchvision: stem, stage, transition, stage, …; a transition belongs to what follows
+        return "stem" if index[0] == "0" else f"stage {int(index[0]) // 2 + 1}"
     if part.startswith("layer"):
         return f"stage {part.removeprefix('layer')}"
     return "stem" if part in ("stem", "conv1", "bn1") else "head"
@@ -175,36 +203,6 @@ def _module(what):
     if isinstance(what, nn.Module):
         return copy.deepcopy(what).cpu()
     return build(what) if isinstance(what, Architecture) else what()
-
-
-@functools.lru_cache(maxsize=256)
-def _measure_cached(what, image_size):
-    return _measure(_module(what), image_size)
-
-
-@functools.lru_cache(maxsize=1024)
-def _sketch_cached(what, image_size):
-    with torch.device("meta"):
-        network = _module(what)
-    return _sketch(network, image_size)
-
-
-def _measure(network, image_size):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore's import and its tracing warn about torch.jit
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, 3, image_size, image_size))
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        counts = analysis.by_module_and_operator()
-        total = analysis.total()
-    macs = {name: sum(ops[op] for op in MULTIPLY_ADDS if op in ops) for name, ops in counts.items()}
-    shapes, _, kept = _walk(network, image_size)
-    return Cost(image_size, _layers(network, shapes, macs, kept), total)
-
-
-def _sketch(network, image_size):
-    return Cost(image_size, _layers(network, *_walk(network, image_size)))
 
 
 def _walk(network, image_size):

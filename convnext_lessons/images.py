@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import http.client
 import math
 import os
 import tarfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.nn import functional
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.utils import check_integrity
@@ -32,6 +33,7 @@ from convnext_lessons.machine import (
     storage_error,
 )
 from convnext_lessons.recipe import FAST_IMAGE_SIZE
+from convnext_lessons.shapes import SHAPES, render
 
 ARCHIVE = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
 ARCHIVE_MD5 = "e793b78cc4c9e9a4ccc0c1155377a412"  # as in torchvision.datasets.Imagenette
@@ -118,7 +120,7 @@ def load_images(source=None, size=128, progress=print):
             )
             return stand_in(size)
         return _from_folder(folder, "imagenette", size, progress)
-    return _from_folder(Path(source), str(source), size, progress)
+    return _from_folder(Path(source).resolve(), str(source), size, progress)
 
 
 def standardize(pictures):
@@ -161,7 +163,7 @@ def training_batches(images, recipe, seed, epoch):
     count = len(images.train)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(2 * _mix(seed, epoch) + 1))
     augment = Augmentation(count, seed, epoch, recipe.crop_scale)
-    for which in order[: count - count % recipe.batch_size].split(recipe.batch_size):
+    for which in order[: count - count % recipe.batch_size].view(-1, recipe.batch_size):
         here = which.to(images.train.device)
         yield augment(images.train[here], which, recipe.image_size), images.train_labels[here]
 
@@ -202,7 +204,7 @@ def imagenette_folder(root=None, progress=print):
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise ImagesError(f"{archive} cannot be unpacked ({error}); delete it, and it is fetched again.") from error
         inner = part / "imagenette2-160"
-        _check_whole(inner)
+        _check_whole(inner, named=archive)
         for child in inner.iterdir():
             child.rename(part / child.name)
         inner.rmdir()
@@ -210,13 +212,14 @@ def imagenette_folder(root=None, progress=print):
     return folder
 
 
-def _check_whole(folder):
+def _check_whole(folder, named=None):
+    named = named or folder
     for split, expected in COUNTS.items():
         found = sum(1 for _ in (folder / split).glob("*/*.JPEG"))
         if found != expected:
             raise ImagesError(
-                f"{folder / split} holds {found} pictures where Imagenette has {expected}; delete {folder}, and it is "
-                "fetched again."
+                f"{named}/{split} holds {found} pictures where Imagenette has {expected}; "
+                f"delete {named}, and it is fetched again."
             )
 
 
@@ -231,8 +234,8 @@ def _fetch(archive, progress):
                     if whole and got * 10 // whole > told:
                         told = got * 10 // whole
                         progress(f"fetching Imagenette: {got / 1e6:.0f} of {whole / 1e6:.0f} MB")
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
                 raise storage_error(archive.parent, error) from error
             raise NotDownloaded(
                 f"Imagenette cannot be fetched ({getattr(error, 'reason', error)}): connect to the internet once, "
@@ -260,7 +263,9 @@ def _from_folder(folder, source, size, progress):
     fingerprint = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN}".encode())
     for name, split in splits.items():
         for path, _ in split.samples:
-            fingerprint.update(f"{name} {os.path.relpath(path, folder)} {os.path.getsize(path)}\n".encode())
+            found = os.stat(path)
+            line = f"{name} {os.path.relpath(path, folder)} {found.st_size} {found.st_mtime_ns}\n"
+            fingerprint.update(line.encode())
     fingerprint = fingerprint.hexdigest()
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     cache = data_folder() / "cache" / f"{folder.name}-{place}-{size}.pt"
@@ -289,7 +294,7 @@ def _from_folder(folder, source, size, progress):
 def _files(folder):
     try:
         return ImageFolder(folder)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ImagesError(
             f"{folder} is missing or holds no folder of pictures for some class ({str(error).splitlines()[0]}); "
             "a data set is a folder with train/ and val/, each with one folder of pictures for each class."
@@ -315,7 +320,7 @@ def _decode(paths, side, sides):
         try:
             with Image.open(paths[index]) as opened:
                 picture = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
+        except Exception as error:  # Pillow's formats each break in a way of their own
             raise ImagesError(f"{paths[index]} is not a readable picture ({error}); replace or delete it.") from error
         width, height = picture.size
         short = min(width, height)
@@ -352,63 +357,10 @@ def _read_cache(path, fingerprint):
 
 # The stand-in ---------------------------------------------------------------------------------------------------------
 
-STAND_IN_CLASSES = ("disc", "ring", "square", "frame", "triangle", "cross", "star", "bars", "chequers", "dots")
 
-
-def stand_in(size=128, train_count=2000, val_count=500, seed=0):
-    """Ten classes of rendered shapes in random colours, places, sizes and turns, on noisy gradients; the same for the
-    same seed.
-
-    Learnable, so that every lesson runs without a network connection; not Imagenette, and labelled so.
-    """
-    side = round(size * MARGIN)
-    train, train_labels = _render(train_count, side, np.random.default_rng([seed, 0]))
-    val, val_labels = _render(val_count, size, np.random.default_rng([seed, 1]))
-    note = "stand-in: ten rendered shapes, NOT Imagenette"
-    return Images("stand-in", note, STAND_IN_CLASSES, size, train, train_labels, val, val_labels)
-
-
-def _render(count, side, rng):
-    labels = np.arange(count) % len(STAND_IN_CLASSES)
-    rng.shuffle(labels)
-    axis = np.linspace(-1, 1, side, dtype=np.float32)
-    grid_y, grid_x = np.meshgrid(axis, axis, indexing="ij")
-    pictures = np.empty((count, 3, side, side), np.uint8)
-    for index, label in enumerate(labels):
-        turn, scale = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 0.8)
-        dx, dy = grid_x - rng.uniform(-0.3, 0.3), grid_y - rng.uniform(-0.3, 0.3)
-        u = (np.cos(turn) * dx + np.sin(turn) * dy) / scale
-        v = (np.cos(turn) * dy - np.sin(turn) * dx) / scale
-        mask = _shape(STAND_IN_CLASSES[label], u, v)
-        front, back, slope = rng.uniform(0, 1, (3, 3, 1, 1))
-        while np.abs(front - back).max() < 0.35:
-            front = rng.uniform(0, 1, (3, 1, 1))
-        picture = np.where(mask, front, back + 0.3 * (slope - 0.5) * grid_x) + rng.normal(0, 0.06, (3, side, side))
-        pictures[index] = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    return torch.from_numpy(pictures), torch.from_numpy(labels.astype(np.int64))
-
-
-def _shape(name, u, v):
-    """Where a shape is, in coordinates in which it reaches from about -1 to 1."""
-    radius, box = np.hypot(u, v), np.maximum(abs(u), abs(v))
-    match name:
-        case "disc":
-            return radius < 0.9
-        case "ring":
-            return (radius < 0.9) & (radius > 0.55)
-        case "square":
-            return box < 0.8
-        case "frame":
-            return (box < 0.85) & (box > 0.5)
-        case "triangle":
-            return (v > -0.6) & (v < 0.9 - 1.8 * abs(u))
-        case "cross":
-            return (box < 0.9) & (np.minimum(abs(u), abs(v)) < 0.25)
-        case "star":  # four pointed arms
-            return (np.minimum(abs(u), abs(v)) < 0.3 * (0.95 - box)) & (box < 0.95)
-        case "bars":
-            return (box < 0.9) & (np.floor((u + 0.9) / 0.3) % 2 == 0)
-        case "chequers":
-            return (box < 0.9) & ((np.floor((u + 0.9) / 0.45) + np.floor((v + 0.9) / 0.45)) % 2 == 0)
-        case "dots":
-            return (box < 0.9) & (np.hypot((u + 0.9) % 0.6 - 0.3, (v + 0.9) % 0.6 - 0.3) < 0.18)
+def stand_in(size=128, train_count=4000, val_count=1000, seed=0):
+    """Pictures of rendered shapes, ten classes, the same for the same seed; not Imagenette, and labelled so."""
+    train, train_labels = render(train_count, round(size * MARGIN), np.random.default_rng([seed, 0]))
+    val, val_labels = render(val_count, size, np.random.default_rng([seed, 1]))
+    tensors = map(torch.from_numpy, (train, train_labels, val, val_labels))
+    return Images("stand-in", "stand-in: ten rendered shapes, NOT Imagenette", SHAPES, size, *tensors)

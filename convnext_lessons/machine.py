@@ -52,6 +52,8 @@ def device(asked=None):
         found = torch.device(asked)
     except RuntimeError:
         raise DeviceError(f"'{asked}' is no device that PyTorch knows; say 'cpu' or 'cuda'.") from None
+    if found.type not in ("cpu", "cuda"):
+        raise DeviceError(f"'{asked}' is a device that the course does not train on; say 'cpu' or 'cuda'.")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"'{asked}' was asked for, but PyTorch sees {torch.cuda.device_count()} GPUs here; say 'cpu', or switch a "
@@ -147,7 +149,11 @@ def atomic(path):
 def atomic_folder(path):
     """The same for a folder: give an empty temporary one beside ``path`` and rename it when the block ends well."""
     path = Path(path)
-    part = Path(tempfile.mkdtemp(dir=made(path.parent), prefix=f".{path.name}.", suffix=".part"))
+    made(path.parent)
+    try:
+        part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    except OSError as error:
+        raise storage_error(path.parent, error) from error
     try:
         yield part
         os.chmod(part, 0o755)

@@ -192,6 +192,8 @@ def load_torchvision_weights(network, state_dict):
     """
     renamed = {}
     for name, tensor in state_dict.items():
+        if not isinstance(tensor, torch.Tensor):
+            continue  # a checkpoint with more than weights in it; the comparison below refuses it
         ours = name
         for pattern, replacement in _RESNET_NAMES if "fc.weight" in state_dict else _CONVNEXT_NAMES:
             ours, found = re.subn(pattern, replacement, name)
@@ -222,7 +224,9 @@ def _convnext_stage(match):
     if int(index) % 2 == 0:
         return f"transitions.{int(index) // 2}.{block}.{rest}"
     layer, _, what = rest.removeprefix("block.").partition(".")
-    place = {"0": "0.", "2": "1.", "3": "2.", "5": "4.", "layer_scale": "5.factor"}[layer]
+    place = {"0": "0.", "2": "1.", "3": "2.", "5": "4.", "layer_scale": "5.factor"}.get(layer)
+    if place is None:
+        return match[0]
     return f"stages.{int(index) // 2}.{block}.residual.{place}{what}"
 
 

@@ -1,7 +1,7 @@
 """How a network is trained: every number of a recipe, and the torch and torchvision parts that follow from it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ class Recipe:
         betas: AdamW's.
         label_smoothing: share of each label that is spread over all classes.
         mixup, cutmix: the Beta distribution's parameter; 0 is off. With both, every batch takes one of them at random.
-        crop_scale: smallest share of a picture's area that a training crop keeps.
+        crop_scale: smallest share of a picture's area in a training crop, before its proportions are stretched.
         stochastic_depth: drop rate of the last block.
         layer_scale_init: first value of the layer scale.
         initialization: see ``network.initialize``.
@@ -56,22 +56,44 @@ class Recipe:
     initialization: str = "truncated_normal"
 
     def __post_init__(self):
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for name in ("image_size", "width_factor", "epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise RecipeError(f"{name} of the recipe is {getattr(self, name)!r}; it must be above 0.")
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise RecipeError(
-                f"warmup_epochs is {self.warmup_epochs} of {self.epochs} epochs; say at least 0 and fewer than all of "
-                "them."
+        object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)
+        for name in ("image_size", "epochs", "batch_size"):
+            self._check(
+                name, _is_whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of at least 1"
             )
-        if self.initialization not in ("truncated_normal", "fan_out", "fan_in"):
-            raise RecipeError(
-                f"initialization is {self.initialization!r}; known are 'truncated_normal', 'fan_out' and 'fan_in'."
-            )
+        for name in ("width_factor", "learning_rate", "layer_scale_init"):
+            self._check(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+        for name in ("final_learning_rate", "weight_decay", "mixup", "cutmix"):
+            self._check(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
+        for name in ("label_smoothing", "stochastic_depth"):
+            value = getattr(self, name)
+            self._check(name, _is_number(value) and 0 <= value < 1, "a share from 0 to below 1")
+        self._check(
+            "crop_scale", _is_number(self.crop_scale) and 0 < self.crop_scale <= 1, "a share above 0 and up to 1"
+        )
+        pair = isinstance(self.betas, tuple) and len(self.betas) == 2
+        self._check(
+            "betas", pair and all(_is_number(b) and 0 <= b < 1 for b in self.betas), "two numbers from 0 to below 1"
+        )
+        warmup = self.warmup_epochs
+        self._check("warmup_epochs", _is_number(warmup) and 0 <= warmup < self.epochs, "at least 0 and below epochs")
+        known = ("truncated_normal", "fan_out", "fan_in")
+        self._check("initialization", self.initialization in known, f"one of {', '.join(known)}")
+
+    def _check(self, name, fine, wanted):
+        if not fine:
+            raise RecipeError(f"{name} of the recipe is {getattr(self, name)!r}; it must be {wanted}.")
 
     def change(self, **changes):
-        """The same recipe with some numbers changed."""
+        """The same recipe with some numbers changed.
+
+        Raises:
+            RecipeError: a name is unknown or a number cannot work.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise RecipeError(f"A recipe has no '{name}'; it has {', '.join(known)}.")
         return replace(self, **changes)
 
     def fast(self):
@@ -109,6 +131,14 @@ class Recipe:
         if self.cutmix:
             mixes.append(v2.CutMix(alpha=self.cutmix, num_classes=classes))
         return v2.RandomChoice(mixes) if mixes else lambda pictures, labels: (pictures, labels)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 # A thin copy on small pictures: one run fits into the patience of a reader with two cores.

@@ -127,7 +127,9 @@ class Ledger:
                 file.seek(max(0, size - 1))
                 torn = size > 0 and file.read(1) != b"\n"
                 try:
-                    file.write(b"\n" + line if torn else line)
+                    rest = b"\n" + line if torn else line
+                    while rest:  # a disk that fills up may take a part without a word
+                        rest = rest[file.write(rest) :]
                     os.fsync(file.fileno())
                 except OSError:
                     file.truncate(size)

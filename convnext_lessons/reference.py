@@ -122,16 +122,16 @@ class _Tagged(Ledger):
 
 
 def summarize(runs):
-    """A pilot's table: ``{variant: {"mean", "spread", "steps": {step: [accuracies]}}}``, accuracies from 0 to 1.
+    """What the pilot says: ``{variant: {"mean", "spread", "steps": {step: [accuracies]}}}``, accuracies from 0 to 1.
 
     The mean is over steps and seeds; the spread is the standard deviation between seeds, pooled over the steps. A step
     that a variant does not change has the runs of the base.
     """
-    table = {}
+    found = {}
     for run in runs:
-        table.setdefault(run["variant"], {}).setdefault(run["step"], []).append(run["accuracy"])
-    for steps in table.values():
-        for step, values in table.get(BASE, {}).items():
+        found.setdefault(run["variant"], {}).setdefault(run["step"], []).append(run["accuracy"])
+    for steps in found.values():
+        for step, values in found.get(BASE, {}).items():
             steps.setdefault(step, values)
     return {
         variant: {
@@ -139,12 +139,42 @@ def summarize(runs):
             "spread": pooled_spread(steps.values()),
             "steps": steps,
         }
-        for variant, steps in table.items()
+        for variant, steps in found.items()
     }
 
 
+def choose(summary):
+    """The variant with the smallest spread among those whose mean is within a point of the best."""
+    best = max(found["mean"] for found in summary.values())
+    near = {variant: found["spread"] for variant, found in summary.items() if found["mean"] > best - 0.01}
+    return min(near, key=near.get)
+
+
+def table(runs):
+    """The pilot's table in Markdown, best mean first, the chosen variant in bold."""
+    summary = summarize(runs)
+    chosen = choose(summary)
+    lines = [f"| variant | mean | spread | {' | '.join(f'step {step}' for step in PILOT_STEPS)} |"]
+    lines.append("|" + "---|" * (3 + len(PILOT_STEPS)))
+    for variant, found in sorted(summary.items(), key=lambda item: -item[1]["mean"]):
+        steps = [statistics.fmean(found["steps"][step]) for step in PILOT_STEPS]
+        cells = [f"**{variant}**" if variant == chosen else variant]
+        cells += [f"{100 * value:.1f}" for value in (found["mean"], found["spread"], *steps)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def pooled_spread(groups):
-    """Standard deviation within groups of equal standing: the root of their mean variance; None without two values
-    in one."""
+    """Standard deviation within groups of equal standing: the root of their mean variance; None without two in one."""
     variances = [statistics.variance(group) for group in groups if len(group) > 1]
     return statistics.fmean(variances) ** 0.5 if variances else None
+
+
+def resolvable(spread, seeds, power=0.8, level=0.05):
+    """The difference between two steps that runs of so many seeds each would find, in the unit of the spread.
+
+    By the normal approximation, which flatters small numbers of seeds a little: with the given power, at the given
+    two-sided level, for one comparison alone.
+    """
+    normal = statistics.NormalDist()
+    return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * spread * (2 / seeds) ** 0.5

@@ -1,6 +1,7 @@
 """The one training loop of the course: seeds, mixed precision, checkpoints, and progress told to a callable."""
 
 import contextlib
+import itertools
 import json
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 
 from convnext_lessons.images import training_batches, validation_batches
-from convnext_lessons.machine import CourseError, atomic, fast_mode, save_tensors, wait_for
+from convnext_lessons.machine import CourseError, atomic, fast_mode, made, save_tensors, storage_error, wait_for
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.network import build, initialize
 from convnext_lessons.records import Experiment, Ledger, record_of
@@ -66,7 +67,8 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
         report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}`` and at times
             ``"accuracy"``.
         ledger: the ``Ledger`` that gets the record; the learner's own unless given.
-        folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on after its last whole epoch.
+        folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on after its last whole epoch, and
+            one that is finished is not trained or recorded again.
 
     Returns:
         A ``Run``. An interruption (the stop button, Ctrl-C) ends the training early, and what was learnt is kept and
@@ -77,6 +79,8 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
         DeviceError: the device is not there.
     """
     device = choose_device(device)
+    ledger = ledger or Ledger()
+    made(ledger.path.parent)  # better now than after the training
     experiment = _as_it_runs(experiment, images)
     recipe = experiment.recipe
     images = images.to(device)
@@ -84,6 +88,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
     trainer = _Trainer(network, recipe, device, len(images.classes))
     log = _Log(folder, experiment, images.note)
     curve = log.begin(trainer)
+    was_finished = trainer.epochs_done == recipe.epochs
 
     def tell(point):
         curve.append(point)
@@ -114,7 +119,8 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
         status,
         seconds=round(trainer.seconds, 2),
     )
-    (ledger or Ledger()).append(record)
+    if not was_finished:
+        ledger.append(record)
     return Run(record, network)
 
 
@@ -138,7 +144,7 @@ def estimate_seconds(experiment, images, device=None, batches=3):
     recipe = experiment.recipe
     some = images.to(device)
     trainer = _Trainer(make_network(experiment, len(images.classes), device), recipe, device, len(images.classes))
-    stream = training_batches(some, recipe, experiment.seed, 0)
+    stream = itertools.cycle(itertools.islice(training_batches(some, recipe, experiment.seed, 0), batches))
     trainer.step(*next(stream), 0.0)
     wait_for(device)
     start = time.perf_counter()
@@ -179,11 +185,6 @@ class _Trainer:
         """Train for one epoch; yield a point of the curve some ten times, its loss the mean since the last."""
         self.network.train()
         batches = len(images.train) // self.recipe.batch_size
-        if not batches:
-            raise TrainingError(
-                f"{len(images.train)} training pictures do not fill one batch of {self.recipe.batch_size}; choose a "
-                "smaller batch_size."
-            )
         ends = {batches * (part + 1) // POINTS_PER_EPOCH for part in range(POINTS_PER_EPOCH)}
         total, count, start = 0.0, 0, time.perf_counter()
         for number, (pictures, labels) in enumerate(training_batches(images, self.recipe, seed, epoch), start=1):
@@ -231,8 +232,11 @@ class _Log:
             saved = torch.load(path, weights_only=True, map_location=trainer.device)
         except Exception as error:  # a damaged file can raise nearly anything
             raise TrainingError(f"The checkpoint {path} cannot be read; delete it to start this run anew.") from error
-        if saved["signature"] != self.signature:
-            differ = [key for key in self.signature if saved["signature"].get(key) != self.signature[key]]
+        signature = saved.get("signature") if isinstance(saved, dict) else None
+        if not isinstance(signature, dict):
+            raise TrainingError(f"{path} is not a checkpoint of the course; choose another folder, or delete it.")
+        if signature != self.signature:
+            differ = [key for key in self.signature if signature.get(key) != self.signature[key]]
             raise TrainingError(
                 f"{path} belongs to another run (its {', '.join(differ)} differ); choose another folder, or delete it."
             )
@@ -244,9 +248,13 @@ class _Log:
         return curve
 
     def write(self, point):
-        if self.folder:
+        if not self.folder:
+            return
+        try:
             with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(point) + "\n")
+        except OSError as error:
+            raise storage_error(self.folder, error) from error
 
     def save(self, trainer, curve):
         if not self.folder:
@@ -262,8 +270,12 @@ def _as_it_runs(experiment, images):
         experiment = Experiment(experiment.architecture, experiment.recipe.fast(), experiment.seed)
     if images.size != experiment.recipe.image_size:
         raise TrainingError(
-            f"The recipe '{experiment.recipe.name}' takes pictures of {experiment.recipe.image_size} px, and these "
-            f"have {images.size}; "
+            f"The recipe takes pictures of {experiment.recipe.image_size} px, and these have {images.size}; "
             f"load them with size={experiment.recipe.image_size}."
+        )
+    if len(images.train) < experiment.recipe.batch_size:
+        raise TrainingError(
+            f"{len(images.train)} training pictures do not fill one batch of {experiment.recipe.batch_size}; "
+            "choose a smaller batch_size."
         )
     return experiment

@@ -196,6 +196,14 @@ def test_the_cost_of_an_architecture_is_remembered(count):
 
 
 @pytest.mark.parametrize("count", [measure, sketch])
+def test_a_network_is_counted_anew(count):
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1))
+    assert count(network, image_size=10).macs == (3 * 8 + 8 * 8) * 100
+    network[1] = nn.Identity()
+    assert count(network, image_size=10).macs == 3 * 8 * 100
+
+
+@pytest.mark.parametrize("count", [measure, sketch])
 def test_a_picture_too_small_is_refused(count, refuses):
     with refuses(InputError, "32"):
         count(RESNET50.thinner(1 / 16), image_size=16)

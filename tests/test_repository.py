@@ -72,6 +72,7 @@ def test_rooms_import_only_from_below(room):
         "network",
         "cost",
         "recipe",
+        "shapes",
         "images",
         "records",
         "training",
