@@ -21,7 +21,7 @@ lab: install  ## open your own copies of the lessons in JupyterLab
 
 test: install  ## run the unit tests, the lint and every lesson in fast mode
 	$(ENV)/bin/ruff check . && $(ENV)/bin/ruff format --check .
-	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/browser
 
 test-browser: install  ## drive a lesson in a real JupyterLab; needs chromium
 	$(ENV)/bin/python -m pytest tests/browser

@@ -28,9 +28,10 @@ def open_lesson(step, scale=None, source=None):
         print("FAST MODE: a few batches on small stand-in pictures. Accuracies mean nothing here.")
     hint = "" if device.type == "cuda" else "; no GPU found (on Colab: Runtime, Change runtime type, T4 GPU)"
     print(f"Device: {device_name(device)}{hint}.")
-    size = f"{recipe.width_factor:g} times the full width, {recipe.image_size} px, {recipe.epochs} epochs"
+    width = "full width" if recipe.width_factor == 1 else f"1/{1 / recipe.width_factor:g} of the full width"
+    size = f"{width}, {recipe.image_size} px, {recipe.epochs} epochs"
     print(f"Scale: {recipe.name} ({size}). Costs are always those of the full network at 224 px.")
     print(f"Pictures: {images.note}, {len(images.train):,} to train and {len(images.val):,} to validate.")
     seconds = estimate_seconds(experiment(step, recipe), images, device)
-    print(f"One training run of step {step} will take about {max(1, seconds):.0f} seconds here.")
+    print(f"One training run of step {step} will take about {max(2, round(seconds))} seconds here.")
     return device, recipe, images

@@ -89,12 +89,13 @@ def _row(module, name):
     return Row(name, "other", type(module).__name__, None, None)
 
 
-def draw_block(before, after=None, stage=1, block=2):
+def draw_block(before, after=None, stage=1, block=2, names=("before", "after")):
     """The diagram of one block, or of the same block before and after a change, side by side.
 
     Args:
         before, after: an ``Architecture`` or a network.
         stage, block: which one, counted from 1; block 1 of the later stages is where the resolution halves.
+        names: what to call the two.
 
     Returns:
         A ``Picture``.
@@ -106,23 +107,25 @@ def draw_block(before, after=None, stage=1, block=2):
     marked = _changed_rows(*views) if after is not None else [set()]
     widest = max(max(view["c_in"], view["c_out"], *(row.c_out or 0 for row in view["residual"])) for view in views)
     height = 172 + max(sum(_height(row) + 8 for row in view["residual"] + view["closing"]) for view in views)
-    titles = _titles(before, after)
+    titles = _titles(before, after, names)
     described = "; then ".join(f"{_words(view['residual'])}, shortcut {_words(view['shortcut'])}" for view in views)
     picture = Picture(COLUMN * len(views), height, f"Block {block} of stage {stage}: {described}.")
     for column, (view, title) in enumerate(zip(views, titles, strict=True)):
         heading = " · ".join(filter(None, (title, f"stage {stage}, block {block}")))
         picture.text(COLUMN * column + 10, 24, heading, size=15, bold=True)
         picture.text(COLUMN * column + 10, height - 30, view["sum"], color=SOFT)
-        _draw_column(picture, view, COLUMN * column, 190 / widest, marked[column])
+        _draw_column(picture, view, COLUMN * column, ROOM, ROOM / widest, marked[column])
     return picture
 
 
-COLUMN = 600  # width of one block's diagram: shortcut, layers, words
+COLUMN, ROOM = 560, 190  # width of one block's diagram with shortcut and words, and of the layers in it
 
 
-def _draw_column(picture, view, left, scale, marked):
-    """One block from top to bottom; every layer as wide as its channels."""
-    axis, words_at, side = left + 248, left + 354, left + 132
+def _draw_column(picture, view, left, room, scale, marked):
+    """One block from top to bottom; every layer as wide as its channels, those on the shortcut a third of that."""
+    side = left + 140
+    axis = side + 55 + room / 2
+    words_at = axis + room / 2 + 12
     top = y = 50
     _draw_stream(picture, axis, words_at, y, view["c_in"] * scale, f"in: {view['c_in']} × {view['size_in']}")
     y += 12
@@ -134,7 +137,7 @@ def _draw_column(picture, view, left, scale, marked):
             tall = _height(row)
             y += 8
             _draw_layer(picture, row, axis, y, c_in * scale, c_out * scale, row in marked, view["tips"][row.name])
-            _label(picture, words_at, y + tall / 2 + 5, row.words, row in marked)
+            _label_layer(picture, words_at, y + tall / 2, row.words.split(", ", 1), row in marked)
             y, channels = y + tall, c_out
         return y, channels
 
@@ -145,7 +148,7 @@ def _draw_column(picture, view, left, scale, marked):
     picture.polygon([(axis + 11 * dx, y + 11 * dy) for dx, dy in _CIRCLE], "#FFFFFF", edge=SOFT, line=1.5)
     picture.line([(axis - 6, y), (axis + 6, y)], INK)
     picture.line([(axis, y - 6), (axis, y + 6)], INK)
-    _draw_shortcut(picture, view, side, (top + y) / 2, marked)
+    _draw_shortcut(picture, view, side, (top + y) / 2, scale / 3, marked)
     y, channels = layers(view["closing"], y + 11, channels)
     _draw_stream(picture, axis, words_at, y + 8, channels * scale, f"out: {view['c_out']} × {view['size_out']}")
 
@@ -155,73 +158,75 @@ def _draw_stream(picture, axis, words_at, y, width, words):
     picture.text(words_at, y + 11, words, color=SOFT)
 
 
-def _draw_shortcut(picture, view, side, middle, marked):
+def _draw_shortcut(picture, view, side, middle, scale, marked):
     if not view["shortcut"]:
         _label(picture, side - 10, middle, "identity", view["shortcut_changed"], anchor="end")
-    y = middle - 24
+    y, widest = middle - 24, max((row.c_out * scale for row in view["shortcut"]), default=0)
     for row in view["shortcut"]:
-        _draw_layer(picture, row, side, y, 32, 32, row in marked, view["tips"][row.name])
-        lines = row.words.split(", ")
-        for number, words in enumerate(lines):
-            base = y + _height(row) - 1 - 15 * (len(lines) - 1 - number)
-            _label(picture, side - 22, base, words, row in marked, "end", sign="◆ " if number == 0 else "")
-        y += _height(row) + 6
+        _draw_layer(picture, row, side, y, row.c_in * scale, row.c_out * scale, row in marked, view["tips"][row.name])
+        words_at = side - max(widest / 2, 12) - 6
+        _label_layer(picture, words_at, y + _height(row) / 2, row.words.split(", "), row in marked, "end")
+        y += _height(row) + 8
+
+
+def _label_layer(picture, x, y, lines, marked, anchor="start"):
+    """What a layer is, in lines centred on y; only the first bears the mark."""
+    for number, words in enumerate(lines):
+        base = y + 5 + 15 * (number - (len(lines) - 1) / 2)
+        _label(picture, x, base, words, marked, anchor, sign="" if number else "◆ ")
 
 
 def _draw_layer(picture, row, axis, y, top, bottom, marked, tip):
     tall = _height(row)
     corners = [(axis - top / 2, y), (axis + top / 2, y), (axis + bottom / 2, y + tall), (axis - bottom / 2, y + tall)]
     picture.polygon(corners, _FILL[row.kind], tip=tip, **_edge(marked))
-    # Strips for the groups, between which nothing is mixed. More than two dozen would only be a grey area.
-    strips = min(row.strips, 24)
+    # Strips for the groups, between which nothing is mixed; no closer than the eye can part them.
+    strips = min(row.strips, round(bottom / 5))
     for strip in range(1, strips):
         x = axis + bottom * (strip / strips - 0.5)
         picture.line([(x, y + 3), (x, y + tall - 3)], "#FFFFFF", width=1)
 
 
-def draw_design(architecture, beside, stage=1, block=2):
+def draw_design(architecture, beside, widest, stage=1, block=2):
     """One block of a design and its cost as bars, with marks where other networks stand.
 
     Args:
         architecture: the ``Architecture`` to draw.
         beside: ``{name: Architecture}`` to compare with.
+        widest: how many channels fill the width, so that designs drawn with the same number have one scale.
         stage, block: which block, counted from 1.
     """
     view = _block_view(architecture, stage, block)
-    widest = max(view["c_in"], view["c_out"], *(row.c_out or 0 for row in view["residual"]))
-    # As wide as the channels are beside the widest neighbour's, so that a slider makes the block grow and shrink.
-    widest = max(widest, *(max(other.stream(stage - 1), other.inside(stage - 1)) for other in beside.values()))
-    height = 172 + sum(_height(row) + 8 for row in view["residual"] + view["closing"])
-    cost = sketch(architecture)
-    others = {name: sketch(other) for name, other in beside.items()}
+    height = 150 + sum(_height(row) + 8 for row in view["residual"] + view["closing"])
     bars = []
-    for key, title in (
-        ("macs", "multiply-adds"),
-        ("params", "parameters"),
-        ("activation_bytes", "bytes of activations"),
+    for key, title, unit in (
+        ("macs", "multiply-adds", ""),
+        ("params", "parameters", ""),
+        ("activation_bytes", "memory", "B"),
     ):
-        bars.append((title, getattr(cost, key), {name: getattr(other, key) for name, other in others.items()}))
-    described = ", ".join(f"{_count(value)} {title}" for title, value, _ in bars)
-    picture = Picture(COLUMN + 440, height, f"Block {block} of stage {stage}: {_words(view['residual'])}; {described}.")
+        values = [getattr(sketch(what), key) for what in (architecture, *beside.values())]
+        bars.append((title, unit, values[0], dict(zip(beside, values[1:], strict=True))))
+    described = ", ".join(f"{title} {_count(value)}{unit}" for title, unit, value, _ in bars)
+    picture = Picture(1120, height, f"Block {block} of stage {stage}: {_words(view['residual'])}; {described}.")
     picture.text(10, 24, f"stage {stage}, block {block}", size=15, bold=True)
-    _draw_column(picture, view, 0, 190 / widest, set())
-    left, wide = COLUMN + 10, 400
-    for number, (title, value, marks) in enumerate(bars):
+    _draw_column(picture, view, -70, 300, 300 / widest, set())
+    left, wide = 690, 400
+    for number, (title, unit, value, marks) in enumerate(bars):
         y = 60 + 90 * number
-        unit = wide / (1.6 * max(marks.values()))
-        picture.text(left, y, f"{title}: {_count(value)}", bold=True)
-        picture.box(left, y + 10, min(value * unit, wide), 22, SPATIAL)
-        if value * unit > wide:
+        pixels = wide / (1.6 * max(marks.values()))
+        picture.text(left, y, f"{title}: {_count(value)}{unit}", bold=True)
+        picture.box(left, y + 10, min(value * pixels, wide), 22, SPATIAL)
+        if value * pixels > wide:
             picture.text(left + wide - 4, y + 27, "»", anchor="end", color="#FFFFFF", bold=True)
         for name, mark in marks.items():
-            x = left + mark * unit
+            x = left + mark * pixels
             picture.line([(x, y + 6), (x, y + 38)], CHANGED, width=2)
             anchor = "end" if mark < max(marks.values()) else "start"
-            picture.text(x, y + 52, f"{name}: {_count(mark)}", size=11, anchor=anchor, color=CHANGED)
+            picture.text(x, y + 52, f"{name}: {_count(mark)}{unit}", size=11, anchor=anchor, color=CHANGED)
     return picture
 
 
-def draw_network(before, after=None, image_size=224):
+def draw_network(before, after=None, image_size=224, names=("before", "after")):
     """The whole network as a strip of blocks, or two strips under each other: every block as high as its channels.
 
     An hourglass is wide outside and narrow inside, a barrel the other way round.
@@ -232,11 +237,12 @@ def draw_network(before, after=None, image_size=224):
     views = [_network_view(what, image_size) for what in (before, after) if what is not None]
     marked = _changed_parts(*views) if after is not None else [set()]
     widest = max(max(part["heights"]) for view in views for part in view)
-    titles = _titles(before, after)
+    titles = _titles(before, after, names)
     described = "; then ".join(_stages_in_words(view) for view in views)
     picture = Picture(1060, STRIP * len(views) + 26, f"The network as a strip of blocks: {described}.")
     for number, (view, title) in enumerate(zip(views, titles, strict=True)):
-        picture.text(10, STRIP * number + 24, title, size=15, bold=True)
+        heading = ", ".join(filter(None, (title, f"{_count(sum(part['macs'] for part in view))} multiply-adds")))
+        picture.text(10, STRIP * number + 24, heading, size=15, bold=True)
         _draw_strip(picture, view, STRIP * number, 150 / widest, marked[number])
     return picture
 
@@ -278,7 +284,15 @@ def _network_view(what, image_size):
         shape = "×".join(map(str, mine[-1].shape_out))
         tip = f"{words}: out {shape}, {_count(params)} parameters, {_count(mine_macs)} multiply-adds"
         key = tuple(row.words for row in rows_of(network.get_submodule(name)))
-        part = {"stage": stage, "width": width, "heights": heights, "fill": fill, "tip": tip, "key": key}
+        part = {
+            "stage": stage,
+            "width": width,
+            "heights": heights,
+            "fill": fill,
+            "tip": tip,
+            "key": key,
+            "macs": mine_macs,
+        }
         view.append({**part, "notes": (_count(macs[stage]),)})
 
     channels = _channels_out(network.stem)
@@ -366,13 +380,12 @@ def _words(rows):
     return ", ".join(row.words for row in rows) or "identity"
 
 
-def _titles(before, after):
-    """What stands over one or two pictures: before and after, with the step where the network is one of the road's."""
-    sides = {"before": before, "after": after} if after is not None else {"": before}
+def _titles(before, after, names):
+    """What stands over one or two pictures: their names, with the step where the network is one of the road's."""
     titles = []
-    for side, what in sides.items():
+    for what, name in zip((before, after), names if after is not None else ("",), strict=False):
         step = step_of(what if isinstance(what, Architecture) else what.arch)
-        titles.append(": ".join(filter(None, (side, f"step {step}" if step else ""))))
+        titles.append(": ".join(filter(None, (name, f"step {step}" if step else ""))))
     return titles
 
 

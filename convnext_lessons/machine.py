@@ -97,7 +97,7 @@ def data_folder():
 
 def reference_folder():
     """The stored runs that come with the course, found beside the package wherever it is installed."""
-    return CHECKOUT / "data" / "reference" if CHECKOUT else PACKAGE / "reference"
+    return CHECKOUT / "data" / "reference" if CHECKOUT else PACKAGE / "stored_runs"
 
 
 def made(folder):

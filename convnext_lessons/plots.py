@@ -1,6 +1,5 @@
 """Plots in the colours of the diagrams: the road, costs by stage, training curves, and the curve of a run under way."""
 
-import itertools
 import statistics
 import time
 from collections import defaultdict
@@ -11,12 +10,12 @@ from matplotlib.figure import Figure
 from convnext_lessons.cost import latency, measure, sketch
 from convnext_lessons.drawing import CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.picture import png_of
-from convnext_lessons.roadmap import START, STEPS, SWIN_T, architecture_after, label_of, paper_after
+from convnext_lessons.roadmap import STEPS, SWIN_T, architecture_after, label_of, paper_after
 
 BEFORE, AFTER, MINE = STREAM, SPATIAL, CHANGED
 COSTS = {
-    "macs": ("multiply-adds", 1e9, "10⁹"),
-    "params": ("parameters", 1e6, "10⁶"),
+    "macs": ("multiply-adds", 1e9, "× 10⁹"),
+    "params": ("parameters", 1e6, "× 10⁶"),
     "activation_bytes": ("activation memory, training", 1e6, "MB"),
 }
 
@@ -35,11 +34,17 @@ class Plot:
         return {"image/png": self.png(), "text/plain": self.alt}
 
 
-def draw_road(here=None):
-    """The paper's accuracy at every step over our count of multiply-adds, with a marker where the reader stands."""
-    numbers = range(len(STEPS) + 1)
+def draw_road(here=None, until=11):
+    """The paper's accuracy at every step over our count of multiply-adds, with a marker where the reader stands.
+
+    Args:
+        here: the step to mark.
+        until: the last step to show, so that a prediction comes before its answer.
+    """
+    numbers = range(until + 1)
     papers = [paper_after(number) for number in numbers]
-    names = ["ResNet-50", *(step.title for step in STEPS)]
+    titles = ["ResNet-50", *(step.title for step in STEPS)]
+    names = [f"{number} {title}" for number, title in enumerate(titles)]
     figure, (top, bottom) = _figure(9.6, 4.8, rows=2, share=True, heights=(3, 1.6))
     accuracy, spread = [paper.accuracy for paper in papers], [paper.spread for paper in papers]
     top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
@@ -49,8 +54,9 @@ def draw_road(here=None):
     macs = [sketch(architecture_after(number)).macs / 1e9 for number in numbers]
     bars = bottom.bar(numbers, macs, color=POINTWISE)
     bottom.bar_label(bars, [f"{value:.2f}" for value in macs], size=8, color=INK)
-    bottom.set(ylabel="10⁹ multiply-adds", ylim=(0, 6.6))
-    bottom.set_xticks(list(numbers), [f"{number} {name}" for number, name in zip(numbers, names, strict=True)])
+    bottom.set(ylabel="10⁹ multiply-adds", ylim=(0, 6.6), xlim=(-0.6, len(names) - 0.4))
+    top.set_ylim(78.4, 82.6)
+    bottom.set_xticks(range(len(names)), names)
     bottom.tick_params(axis="x", labelrotation=35)
     for label in bottom.get_xticklabels():
         label.set_horizontalalignment("right")
@@ -58,12 +64,10 @@ def draw_road(here=None):
         number = int(label_of(here))
         top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
         note = {"color": CHANGED, "weight": "bold", "ha": "center"}
-        top.annotate("you are here", (number, accuracy[number]), (0, -28), textcoords="offset points", **note)
+        top.annotate("you are here", (number, accuracy[number]), (0, 14), textcoords="offset points", **note)
         bars[number].set(edgecolor=CHANGED, linewidth=2.5)
         bottom.get_xticklabels()[number].set(color=CHANGED, weight="bold")
-    top.set_title(
-        f"Accuracy: the paper's Table 10, three seeds (start {START.accuracy}). Multiply-adds: counted here.", size=10
-    )
+    top.set_title("Accuracy: the paper's Table 10, three seeds. Multiply-adds: counted here.", size=10)
     words = "; ".join(f"step {n} {a} %, {m:.2f} G" for n, a, m in zip(numbers, accuracy, macs, strict=True))
     return Plot(figure, f"The road from ResNet-50 to ConvNeXt-T: {words}.")
 
@@ -81,7 +85,7 @@ def draw_costs(before, after, names=("before", "after"), image_size=224):
         (title, unit, name, [cost.by_stage(key) for cost in costs]) for key, (title, unit, name) in COSTS.items()
     ]
     panels_of.append(("measured time, forward", 1e-3, "ms", [spent.stages for spent in times]))
-    figure, panels = _figure(10.4, 3.1, columns=len(panels_of))
+    figure, panels = _figure(9.6, 5.6, rows=2, columns=2)
     words = []
     for panel, (title, unit, unit_name, by_stage) in zip(panels, panels_of, strict=True):
         for side, (stages, color, name) in enumerate(zip(by_stage, (BEFORE, AFTER), names, strict=True)):
@@ -90,35 +94,30 @@ def draw_costs(before, after, names=("before", "after"), image_size=224):
         panel.set_xticks(range(len(by_stage[0])), [stage.replace("stage ", "") for stage in by_stage[0]])
         old, new = (sum(stages.values()) for stages in by_stage)
         total = f"{old / unit:.4g} → {new / unit:.4g} {unit_name} ({new / old - 1:+.0%})"
-        panel.set_title(f"{title}\n{total}", size=9)
+        panel.set_title(f"{title}\n{total}", size=11)
         words.append(f"{title} {total}")
-    panels[0].set_xlabel("stage")
-    panels[-1].set_xlabel(f"{times[0].device}, threads: {times[0].threads}", size=8)
+    panels[-1].set_xlabel(f"{times[0].device}, threads: {times[0].threads}")
     panels[0].legend(frameon=False, loc="upper left")
     return Plot(figure, f"Cost of {names[0]} and {names[1]} by stage: {'; '.join(words)}.")
 
 
-def draw_waterfall(title, unit, unit_name, start, changes, names=("before", "after")):
-    """How a sum comes from its old value to its new one, a bar for each part that changed.
+def draw_changes(title, unit, unit_name, changes):
+    """What each part adds to a sum or takes from it, as bars to the right and to the left.
 
     Args:
-        start: the old sum.
         changes: ``{part: difference}``.
     """
-    labels = [names[0], *changes, names[1]]
-    levels = np.cumsum([start, *changes.values()]) / unit
-    figure, (axes,) = _figure(8.4, 3.2)
-    axes.bar([0, len(labels) - 1], [levels[0], levels[-1]], 0.6, color=[BEFORE, AFTER])
-    for place, (low, high) in enumerate(itertools.pairwise(levels), start=1):
-        axes.bar(place, high - low, 0.6, bottom=low, color=NORM if high < low else CHANGED)
-        axes.text(place, max(low, high), f"{high - low:+.3g}", ha="center", va="bottom", size=9)
-    for place, level in ((0, levels[0]), (len(labels) - 1, levels[-1])):
-        axes.text(place, level, f"{level:.4g}", ha="center", va="bottom")
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set(ylabel=unit_name, ylim=(0, 1.12 * max(levels)))
+    figure, (axes,) = _figure(8.4, 0.6 + 0.45 * len(changes))
+    values = [change / unit for change in changes.values()]
+    bars = axes.barh(list(changes), values, color=[CHANGED if value > 0 else SPATIAL for value in values])
+    axes.bar_label(bars, [f"{value:+,.0f}" for value in values], padding=4)
+    axes.axvline(0, color=INK, lw=1)
+    axes.margins(x=0.12)
+    axes.invert_yaxis()
+    axes.set(xlabel=unit_name)
     axes.set_title(title, size=10)
-    words = ", ".join(f"{part} {change / unit:+.3g}" for part, change in changes.items())
-    return Plot(figure, f"{title}, {unit_name}: {levels[0]:.4g}; {words}; {levels[-1]:.4g}.")
+    words = ", ".join(f"{part} {value:+,.0f}" for part, value in zip(changes, values, strict=True))
+    return Plot(figure, f"{title}, {unit_name}: {words}.")
 
 
 def draw_sweep(base, choices, beside):
@@ -143,10 +142,11 @@ def draw_sweep(base, choices, beside):
                 mec=CHANGED,
                 mew=2,
             )
-            for name, other in beside.items():
-                level = getattr(sketch(other), key) / unit
+            levels = {name: getattr(sketch(other), key) / unit for name, other in beside.items()}
+            for name, level in levels.items():
                 panel.axhline(level, color=SOFT, ls=":", lw=1)
-                panel.text(values[-1], level, name, size=8, color=SOFT, ha="right", va="bottom")
+                side = "bottom" if level == max(levels.values()) else "top"
+                panel.text(values[-1], level, name, size=8, color=SOFT, ha="right", va=side)
             panel.set(xlabel=field, ylim=(0, None))
             panel.set_title(f"{title}, {unit_name}", size=10)
     return Plot(figure, f"Multiply-adds, parameters and activation memory over {' and '.join(choices)}.")
@@ -161,8 +161,11 @@ def draw_curves(stored, mine=(), by="pictures"):
     """
     figure, (axes,) = _figure(7.6, 3.8)
     _curves(axes, stored, mine, by)
-    notes = sorted({run["images"]["note"] for run in [*stored, *mine]})
-    axes.set_title(f"validation accuracy on {' and '.join(notes) or 'no pictures yet'}", size=10)
+    theirs, ours = (sorted({run["images"]["note"] for run in runs}) for runs in (stored, mine))
+    title = f"validation accuracy on {', '.join(theirs or ours)}"
+    if theirs and ours and theirs != ours:
+        title = f"NOT THE SAME PICTURES: stored runs on {', '.join(theirs)}; yours on {', '.join(ours)}"
+    axes.set_title(title if theirs or ours else "no stored runs at this scale yet", size=10)
     return Plot(figure, _curves_in_words(stored, mine))
 
 
@@ -183,7 +186,7 @@ def _curves(axes, stored, mine, by):
         axes.plot(x, mean, color=color, lw=1.5, label=f"step {step}: {len(runs)} stored runs, mean ± std")
     for run in mine:
         points = measured(run)
-        dash = "-" if run["step"] == (list(groups) or [None])[-1] else "--"
+        dash = "--" if groups and run["step"] != list(groups)[-1] else "-"
         label = f"your run, step {run['step']}, seed {run['seed']}" if run["step"] else f"your run, seed {run['seed']}"
         x, y = [point[by] for point in points], [100 * point["accuracy"] for point in points]
         axes.plot(x, y, color=MINE, marker="o", ls=dash, lw=2, label=label)
@@ -237,9 +240,8 @@ class LiveCurve:
     def plot(self):
         """The curve so far, as a ``Plot``."""
         figure, (axes,) = _figure(7.6, 2.6)
-        axes.plot(
-            [point["pictures"] for point in self.points], [point["loss"] for point in self.points], color=MINE, lw=1.8
-        )
+        losses = [(point["pictures"], point["loss"]) for point in self.points if point["loss"] is not None]
+        axes.plot([pictures for pictures, _ in losses], [loss for _, loss in losses], color=MINE, lw=1.8)
         axes.set(xlabel="training pictures seen", ylabel="training loss")
         accuracies = [point for point in self.points if "accuracy" in point]
         if accuracies:
@@ -250,7 +252,8 @@ class LiveCurve:
             right.yaxis.label.set_color(SPATIAL)
             right.spines["top"].set_visible(False)
         last = self.points[-1]
-        now = f"{last['pictures']:,} pictures in {last['seconds']:.0f} s, loss {last['loss']:.2f}"
+        now = f"{last['pictures']:,} pictures in {last['seconds']:.0f} s"
+        now += f", loss {losses[-1][1]:.2f}" if losses else ""
         now += f", accuracy {accuracies[-1]['accuracy']:.1%}" if accuracies else ""
         axes.set_title(" · ".join(filter(None, (self.title, now))), size=10)
         return Plot(figure, f"{self.title} {now}".strip())

@@ -37,6 +37,14 @@ class Run:
         measured."""
         return self.record["accuracy"]
 
+    def __str__(self):
+        words = "accuracy not measured" if self.accuracy is None else f"{self.accuracy:.1%}"
+        if self.record["status"] == "interrupted":
+            words += (
+                f", interrupted after {self.record['curve'][-1]['pictures'] if self.record['curve'] else 0:,} pictures"
+            )
+        return f"step {self.record['step']}, seed {self.record['seed']}: {words}"
+
 
 def precision_for(device):
     """The number format of the forward pass: bfloat16 where a GPU has units for it, float16 on older ones, float32
@@ -65,7 +73,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
         images: ``Images`` of the recipe's image size.
         device: where to train; the best there is unless given.
         report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}`` and at times
-            ``"accuracy"``.
+            ``"accuracy"``; the loss is None where a run is stopped before it was read for the first time.
         ledger: the ``Ledger`` that gets the record; the learner's own unless given.
         folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on after its last whole epoch, and
             one that is finished is not trained or recorded again.

@@ -1,6 +1,8 @@
 """Sliders over the course's pictures. Where no widget can live, each shows a picture of what it would do."""
 
+import contextlib
 import functools
+import itertools
 from html import escape
 
 import ipywidgets
@@ -24,8 +26,10 @@ class CostExplorer:
 
     def __init__(self, base, choices, beside, task, stage=1, block=2):
         self.base, self.choices, self.beside, self.task = base, choices, beside, task
+        designs = [*beside.values(), *self._designs()]
+        widest = max(max(design.stream(stage - 1), design.inside(stage - 1)) for design in designs)
         self.picture_of = functools.lru_cache(maxsize=256)(
-            lambda architecture: draw_design(architecture, beside, stage, block).svg()
+            lambda architecture: draw_design(architecture, beside, widest, stage, block).svg()
         )
         self.sliders = {
             field: ipywidgets.SelectionSlider(
@@ -41,6 +45,12 @@ class CostExplorer:
         for control in self.sliders.values():
             control.observe(self._update, names="value")
         self._update()
+
+    def _designs(self):
+        """Every architecture that the sliders can reach."""
+        for values in itertools.product(*self.choices.values()):
+            with contextlib.suppress(CourseError):  # values that do not fit together have no picture either
+                yield self.base.change(**dict(zip(self.choices, values, strict=True)))
 
     def _update(self, _=None):
         try:

@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from convnext_lessons.plots import LiveCurve, draw_costs, draw_curves, draw_road, draw_sweep, draw_waterfall, measured
+from convnext_lessons.plots import LiveCurve, draw_changes, draw_costs, draw_curves, draw_road, draw_sweep, measured
 from convnext_lessons.roadmap import architecture_after
 
 
@@ -55,14 +55,34 @@ def test_curves_of_nothing_say_so():
     assert "nothing measured yet" in draw_curves([]).alt
 
 
+def test_the_live_curve_of_a_run_that_was_stopped_at_once():
+    live = LiveCurve("step 4")
+    live.points = [{"pictures": 8, "seconds": 0.1, "loss": None, "accuracy": 0.1}]
+    assert live.plot().alt == "step 4 8 pictures in 0 s, accuracy 10.0%"
+
+
 def test_measured_are_the_points_with_an_accuracy():
     assert [point["accuracy"] for point in measured(run("3", 0, [0.3, 0.5]))] == [0.3, 0.5]
 
 
-def test_a_waterfall_ends_where_its_parts_lead():
-    plot = draw_waterfall("sum", 1e6, "millions", 10e6, {"a": 3e6, "b": -5e6})
+def test_changes_are_told_with_their_signs():
+    plot = draw_changes("sum", 1e6, "millions", {"a": 3e6, "b": -5e6})
     assert is_picture(plot)
-    assert plot.alt == "sum, millions: 10; a +3, b -5; 8."
+    assert plot.alt == "sum, millions: a +3, b -5."
+    left, right = (bar.get_width() for bar in reversed(plot.figure.axes[0].patches))
+    assert (left, right) == (-5, 3)
+
+
+def test_the_road_can_end_before_its_answers():
+    assert "step 4" not in draw_road(here=3, until=3).alt
+    assert draw_road(here=3, until=3).png() != draw_road(here=3).png()
+
+
+def test_curves_of_other_pictures_are_not_to_be_compared():
+    other = run("4", 9, [0.3, 0.45])
+    other["images"] = {"source": "imagenette", "note": "Imagenette v2"}
+    title = draw_curves([run("4", 0, [0.2, 0.4])], [other]).figure.axes[0].get_title()
+    assert title.startswith("NOT THE SAME PICTURES")
 
 
 def test_a_sweep_has_a_row_for_each_field():

@@ -3,15 +3,23 @@ import statistics
 import pytest
 
 from convnext_lessons import reference
-from convnext_lessons.records import SCHEMA, Ledger
+from convnext_lessons.machine import reference_folder
+from convnext_lessons.recipe import POCKET
+from convnext_lessons.records import SCHEMA, Experiment, Ledger, reference_runs
 from convnext_lessons.reference import (
     COLLECTIONS,
+    GEOMETRIES,
+    PILOT,
+    VARIANTS,
     CollectionError,
+    choose,
     make,
     missing,
     pocket_runs,
     pooled_spread,
+    resolvable,
     summarize,
+    table,
 )
 
 
@@ -115,3 +123,58 @@ def test_a_step_that_a_variant_leaves_alone_has_the_runs_of_the_base():
     assert table["variant"]["steps"] == {"11": [0.5], "0": [0.1]}
     assert table["variant"]["mean"] == pytest.approx(0.3)
     assert table[reference.BASE]["mean"] == pytest.approx(0.15)
+
+
+# What is stored, held against what the course says of it --------------------------------------------------------------
+
+COLLECTED = [(name, run) for name in COLLECTIONS for run in reference_runs(name)]
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_stored_collection_is_whole(name):
+    assert missing(name, Ledger(reference_folder() / f"{name}.jsonl")) == []
+    assert len(reference_runs(name)) == len(COLLECTIONS[name]())
+
+
+@pytest.mark.parametrize(
+    "run", [run for _, run in COLLECTED], ids=[f"{name}-{i}" for i, (name, _) in enumerate(COLLECTED)]
+)
+def test_a_stored_run_is_what_it_says(run):
+    what = Experiment.from_settings(run["settings"])
+    assert (what.step, what.seed, what.recipe.name) == (run["step"], run["seed"], run["recipe"])
+    assert run["status"] == "complete" and not run["fast"]
+    assert run["images"]["note"] == "Imagenette v2, squashed to 160×160"
+    assert run["accuracy"] == run["curve"][-1]["accuracy"]
+    assert (
+        run["curve"][-1]["pictures"] == what.recipe.epochs * (9469 // what.recipe.batch_size) * what.recipe.batch_size
+    )
+    assert {"torch", "torchvision", "python"} <= run["versions"].keys()
+    assert run["device"]["threads"] == 1
+
+
+def test_the_pocket_recipe_is_the_one_that_the_pilot_chose():
+    chosen = choose(summarize(reference_runs("pilot")))
+    assert PILOT.change(**{**GEOMETRIES, **VARIANTS}[chosen]).change(name="pocket") == POCKET
+
+
+def test_the_data_readme_prints_what_the_runs_say():
+    page = (reference_folder().parent / "README.md").read_text()
+    assert table(reference_runs("pilot")) in page
+    spread = summarize(reference_runs("pilot"))[choose(summarize(reference_runs("pilot")))]["spread"]
+    for seeds in (1, 2, 5):
+        assert f"| {seeds} | {100 * resolvable(spread, seeds):.1f} |" in page
+
+
+def test_the_choice_is_the_smallest_spread_within_a_point_of_the_best():
+    summary = {
+        "best": {"mean": 0.60, "spread": 0.02},
+        "near": {"mean": 0.595, "spread": 0.01},
+        "far": {"mean": 0.58, "spread": 0.001},
+    }
+    assert choose(summary) == "near"
+
+
+def test_more_seeds_resolve_smaller_differences():
+    # Two samples of 16, power 0.8, level 0.05: a textbook's one standard deviation.
+    assert resolvable(1.0, 16) == pytest.approx(0.99, abs=0.01)
+    assert resolvable(2.0, 4) == pytest.approx(4 * resolvable(1.0, 16))

@@ -140,10 +140,9 @@ def test_the_explorer_moves_and_its_picture_follows(page, executed):
     before = picture.inner_html()
     page.screenshot(path=SCREENSHOTS / "explorer_before.png")
     handle.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # expansion 4 → 5
     page.wait_for_function(
-        "() => document.querySelector('.widget-html svg').innerHTML.includes('96 → 576')", timeout=20_000
+        "() => document.querySelector('.widget-html svg').innerHTML.includes('96 → 480')", timeout=20_000
     )
     page.screenshot(path=SCREENSHOTS / "explorer_after.png")
     assert picture.inner_html() != before
