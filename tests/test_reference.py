@@ -160,9 +160,21 @@ def test_the_pocket_recipe_is_the_one_that_the_pilot_chose():
 def test_the_data_readme_prints_what_the_runs_say():
     page = (reference_folder().parent / "README.md").read_text()
     assert table(reference_runs("pilot")) in page
-    spread = summarize(reference_runs("pilot"))[choose(summarize(reference_runs("pilot")))]["spread"]
+    by_step = {}
+    for run in reference_runs("pocket"):
+        by_step.setdefault(run["step"], []).append(run["accuracy"])
+    spread = pooled_spread(by_step.values())
+    assert f"With a spread of {100 * spread:.1f} points" in page
     for seeds in (1, 2, 5):
         assert f"| {seeds} | {100 * resolvable(spread, seeds):.1f} |" in page
+    for run in reference_runs("pace"):
+        assert f"{run['seconds']:.0f} s" in page and run["device"]["threads"] == 2
+
+
+def test_the_jump_at_8_and_the_fall_behind_it_hold_in_every_variant():
+    for found in summarize(reference_runs("pilot")).values():
+        means = {step: statistics.fmean(values) for step, values in found["steps"].items()}
+        assert means["8"] > max(means["6"], means["11"])
 
 
 def test_the_choice_is_the_smallest_spread_within_a_point_of_the_best():
