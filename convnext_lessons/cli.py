@@ -57,7 +57,7 @@ def run(options):
         )
     for path in [find_lesson(number) for number in options.lessons] or lessons():
         to = path if options.in_place else Path(options.to) / path.name
-        execute(path, to, fast=options.fast)
+        execute(path, to, fast=options.fast, real=options.in_place)
         print(f"{path.name}: every cell ran; written to {to}", flush=True)
     return 0
 

@@ -4,10 +4,8 @@ import re
 from difflib import SequenceMatcher
 from html import escape
 
-from convnext_lessons.architecture import Architecture
 from convnext_lessons.cost import sketch
-from convnext_lessons.drawing import CHANGED, rows_of
-from convnext_lessons.network import build
+from convnext_lessons.drawing import CHANGED, built, rows_of
 
 CELL = "text-align:left;vertical-align:top;padding:2px 10px;white-space:pre;font-family:monospace"
 MARKED = f"{CELL};color:{CHANGED};font-weight:bold"
@@ -55,7 +53,7 @@ def compare(before, after, stage=1, block=2):
         before, after: an ``Architecture`` or a network.
         stage, block: whose code to show, counted from 1.
     """
-    networks = [build(what) if isinstance(what, Architecture) else what for what in (before, after)]
+    networks = [built(what) for what in (before, after)]
     differences = networks[0].arch.differences(networks[1].arch)
     configuration = [(f"{name} = {old!r}", f"{name} = {new!r}") for name, (old, new) in differences.items()]
     code = _aligned(*(_code(network.stages[stage - 1][block - 1]) for network in networks))

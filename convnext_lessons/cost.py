@@ -120,7 +120,7 @@ def measure(what, image_size=224):
         what: an ``Architecture``, a network, or a function without arguments that makes one
             (``torchvision.models.swin_t``).
     """
-    network = _module(what)
+    network = _module(what).cpu()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore's import and its tracing warn about torch.jit
         from fvcore.nn import FlopCountAnalysis
@@ -199,9 +199,9 @@ def stage_of(name):
 
 
 def _module(what):
-    """A copy that may be run and changed, on the CPU."""
+    """A network that may be run and changed: a copy of the one that is given."""
     if isinstance(what, nn.Module):
-        return copy.deepcopy(what).cpu()
+        return copy.deepcopy(what)
     return build(what) if isinstance(what, Architecture) else what()
 
 

@@ -273,7 +273,7 @@ def _draw_strip(picture, view, top, scale, marked):
 
 def _network_view(what, image_size):
     """The parts of a strip, from left to right, as dictionaries."""
-    network = _built(what)
+    network = built(what)
     cost = sketch(what, image_size)
     macs = cost.by_stage("macs")
     view = []
@@ -333,7 +333,7 @@ def _changed_parts(before, after):
 
 def _block_view(what, stage, block):
     """Everything that a block's diagram shows, read off the network."""
-    network = _built(what)
+    network = built(what)
     depths = [len(blocks) for blocks in network.stages]
     if not 1 <= stage <= len(depths) or not 1 <= block <= depths[stage - 1]:
         raise DrawingError(f"There is no block {block} in stage {stage}; the stages have {depths} blocks, from 1 on.")
@@ -402,7 +402,8 @@ def _label(picture, x, y, words, changed, anchor="start", sign="◆ "):
         picture.text(x, y, words, anchor=anchor)
 
 
-def _built(what):
+def built(what):
+    """A network to look at: an ``Architecture``'s without weights, or the one that is given."""
     if not isinstance(what, Architecture):
         return what
     with torch.device("meta"):  # a drawing needs no weights

@@ -130,8 +130,7 @@ def standardize(pictures):
 
 
 class Augmentation:
-    """Random resized crops and flips for one epoch, drawn for every picture from (seed, epoch, its place in the data
-    set).
+    """Random resized crops and flips for one epoch, drawn for every picture from seed, epoch and its place in the set.
 
     So neither the order of the batches nor an interruption changes what a picture looks like in its epoch.
     """

@@ -74,7 +74,7 @@ def copy_lessons(folder):
     return copies
 
 
-def execute(path, to, fast=False, static=True):
+def execute(path, to, fast=False, static=True, real=False):
     """Run a lesson from top to bottom in a fresh kernel and write it with its results.
 
     Args:
@@ -82,9 +82,10 @@ def execute(path, to, fast=False, static=True):
         to: where to write the executed copy; the notebook itself may be overwritten.
         fast: in fast mode, with a tight time limit a cell.
         static: pictures in the places of widgets.
+        real: refuse results from other pictures than Imagenette's.
 
     Raises:
-        LessonError: a cell failed or took too long; nothing is written then.
+        LessonError: a cell failed or took too long, or the pictures are not those wanted; nothing is written then.
     """
     notebook = _without_results(_read(path))
     limit = SECONDS_PER_FAST_CELL if fast or fast_mode() else SECONDS_PER_CELL
@@ -108,6 +109,8 @@ def execute(path, to, fast=False, static=True):
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise LessonError(_what_failed(path, notebook, error, limit)) from error
     note = notebook.cells.pop().outputs[0].text.strip()
+    if real and not note.startswith("Imagenette"):
+        raise LessonError(f"{path.name} ran on '{note}'; its results are kept only from Imagenette: fetch it first.")
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

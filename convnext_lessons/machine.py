@@ -175,9 +175,9 @@ def save_tensors(content, path):
     with atomic(path) as part:
         try:
             torch.save(content, part)
-        except RuntimeError as error:  # torch's own writer hides what the operating system said
+        except RuntimeError as error:  # torch's own writer does not say what the operating system said
             raise StorageError(
-                f"{path} cannot be written ({str(error).splitlines()[0]}); is the disk under {Path(path).parent} full?"
+                f"{path} cannot be written; is the disk full? Free some space, or choose a folder on another disk."
             ) from error
 
 

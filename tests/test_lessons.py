@@ -50,6 +50,13 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(course, tmp_path, ref
     assert not to.exists() and (course / "02_second.ipynb").read_bytes() == before
 
 
+def test_results_of_the_stand_in_are_not_kept_where_real_ones_are_wanted(course, refuses):
+    before = (course / "01_first.ipynb").read_bytes()
+    with refuses(LessonError, "01_first.ipynb", "ten shapes", "Imagenette"):
+        execute(course / "01_first.ipynb", course / "01_first.ipynb", real=True)
+    assert (course / "01_first.ipynb").read_bytes() == before
+
+
 def test_a_cell_that_takes_too_long(course, tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "SECONDS_PER_FAST_CELL", 1)
     nbformat.write(notebook("import time; time.sleep(30)"), course / "03_slow.ipynb")
