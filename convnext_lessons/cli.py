@@ -41,8 +41,11 @@ def lab(options):
     folder = Path(options.folder or learners_folder()).resolve()
     copies = copy_lessons(folder)
     print(f"Your copies of the lessons are in {folder}; what you change there stays yours.", flush=True)
-    first = f"--LabApp.default_url=/lab/tree/{copies[0].name}"
-    LabApp.launch_instance(argv=[f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1", first, *options.jupyter])
+    settings = [f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1"]
+    settings.append(f"--LabApp.default_url=/lab/tree/{copies[0].name}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        settings.append("--allow-root")  # in containers there is nobody else; only this machine and the token get in
+    LabApp.launch_instance(argv=[*settings, *options.jupyter])
     return 0
 
 

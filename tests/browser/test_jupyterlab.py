@@ -45,7 +45,7 @@ def server(tmp_path_factory):
     folders = {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
     settings = {"CONVNEXT_LESSONS_FAST": "1", "CONVNEXT_LESSONS_DATA": str(home / "data"), "HOME": str(home)}
     command = [sys.executable, "-m", "convnext_lessons", "lab", f"--folder={home / 'lessons'}", "--no-browser"]
-    command += [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--expose-app-in-browser", "--allow-root"]
+    command += [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--expose-app-in-browser"]
     environment = {**os.environ, **folders, **settings, "IPYTHONDIR": str(home / "ipython")}
     environment.pop("CONVNEXT_LESSONS_STATIC", None)
     log = open(home / "log", "wb")  # noqa: SIM115 - the server writes to it until it is stopped
