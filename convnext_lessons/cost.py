@@ -88,7 +88,7 @@ class Latency:
     Attributes:
         seconds: for the forward pass, or for forward and backward in training.
         stages: seconds of the forward pass by stage, from clocks around the layers.
-        layers: the same by layer name.
+        layers: the same by module name, what a module's children take left out.
         device, threads, batch_size, training: how it was measured.
     """
 
@@ -185,13 +185,12 @@ def latency(what, image_size=224, batch_size=4, training=False, device=None):
 
 
 def stage_of(name):
-    """The part of a network that a module's dotted name belongs to, in ours and in torchvision's ResNet, ConvNeXt,
-    Swin."""
+    """The part of a network that a module's dotted name belongs to, ours or torchvision's ResNet, ConvNeXt or Swin."""
     part, _, rest = name.partition(".")
     index = re.match(r"\d+", rest)
-    if part in ("stages", "transitions"):
+    if part in ("stages", "transitions") and index:
         return f"stage {int(index[0]) + 1}"
-    if part == "features":  # torchvision: stem, stage, transition, stage, …; a transition belongs to what follows
+    if part == "features" and index:  # torchvision's list: stem, stage, transition, stage, transition, …
         return "stem" if index[0] == "0" else f"stage {int(index[0]) // 2 + 1}"
     if part.startswith("layer"):
         return f"stage {part.removeprefix('layer')}"
@@ -302,19 +301,20 @@ def _visited(network, inside):
 
 @contextmanager
 def _clocks(network, device):
-    """Seconds that each module without children runs, its queued work waited for."""
-    spent, started = defaultdict(float), {}
-    parents = {name for name, module in network.named_modules() if any(True for _ in module.children())}
+    """Seconds that each module runs by itself, its children left out and its queued work waited for."""
+    spent, running = defaultdict(float), []
 
     def before(name, module, inputs):
-        if name not in parents:
-            wait_for(device)
-            started[name] = time.perf_counter()
+        wait_for(device)
+        running.append([time.perf_counter(), 0.0])  # when it began, what its children took
 
     def after(name, module, inputs, output):
-        if name not in parents:
-            wait_for(device)
-            spent[name] += time.perf_counter() - started[name]
+        wait_for(device)
+        began, children = running.pop()
+        whole = time.perf_counter() - began
+        spent[name] += whole - children
+        if running:
+            running[-1][1] += whole
 
     with _hooked(network, before, after):
         yield spent
