@@ -3,7 +3,7 @@
 from convnext_lessons.images import load_images
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.machine import device_name, fast_mode
-from convnext_lessons.recipe import LESSON, POCKET, RECIPES, RecipeError
+from convnext_lessons.recipe import recipe_of
 from convnext_lessons.records import experiment
 from convnext_lessons.training import estimate_seconds
 
@@ -18,11 +18,12 @@ def open_lesson(step, scale=None, source=None):
 
     Returns:
         (device, recipe, images)
+
+    Raises:
+        RecipeError: there is no such scale.
     """
     device = choose_device()
-    if scale is not None and scale not in RECIPES:
-        raise RecipeError(f"There is no scale '{scale}'; there are {' and '.join(RECIPES)}.")
-    recipe = RECIPES[scale] if scale else LESSON if device.type == "cuda" else POCKET
+    recipe = recipe_of(scale or ("lesson" if device.type == "cuda" else "pocket"))
     images = load_images(source, recipe.image_size)
     if fast_mode():
         print("FAST MODE: a few batches on small stand-in pictures. Accuracies mean nothing here.")

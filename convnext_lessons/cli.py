@@ -51,15 +51,14 @@ def lab(options):
 
 def run(options):
     """Execute lessons without a browser."""
-    from convnext_lessons.lessons import execute, find_lesson, lessons
+    from convnext_lessons.lessons import execute, find_lesson, learners_folder, lessons
 
-    fast = options.fast or fast_mode()
-    if options.in_place and fast:
+    if options.in_place and (options.fast or fast_mode()):
         raise CourseError(
             "Fast mode's results mean nothing and are not written into the lessons; leave out --in-place."
         )
     for path in [find_lesson(number) for number in options.lessons] or lessons():
-        to = path if options.in_place else Path(options.to) / path.name
+        to = path if options.in_place else Path(options.to or learners_folder() / "executed") / path.name
         execute(path, to, fast=options.fast, real=options.in_place)
         print(f"{path.name}: every cell ran; written to {to}", flush=True)
     return 0
@@ -68,20 +67,19 @@ def run(options):
 def train(options):
     """Train one step of the road and leave DIR/log.jsonl and DIR/last.pt; the same command resumes."""
     from convnext_lessons.images import load_images
-    from convnext_lessons.recipe import RECIPES
+    from convnext_lessons.recipe import recipe_of
     from convnext_lessons.records import experiment
     from convnext_lessons.training import train as run_training
 
-    what = experiment(options.step, RECIPES[options.recipe], options.seed)
+    what = experiment(options.step, recipe_of(options.recipe), options.seed)
     device = choose_device(options.device)
     images = load_images(options.images, what.recipe.image_size)
 
     def report(point):
-        accuracy = f", accuracy {point['accuracy']:.1%}" if "accuracy" in point else ""
-        print(
-            f"{point['pictures']:>9,} pictures  {point['seconds']:7.1f} s  loss {point['loss']:.3f}{accuracy}",
-            flush=True,
-        )
+        words = f"{point['pictures']:>9,} pictures  {point['seconds']:7.1f} s"
+        words += f"  loss {point['loss']:.3f}" if point["loss"] is not None else ""
+        words += f", accuracy {point['accuracy']:.1%}" if "accuracy" in point else ""
+        print(words, flush=True)
 
     print(f"step {what.step}, recipe {what.recipe.name}, seed {what.seed}, on {images.note}")
     result = run_training(what, images, device=device, report=report, folder=options.out)
@@ -131,7 +129,10 @@ def _findings():
     if hasattr(os, "sysconf"):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGA
         fine = memory > 4
-        yield fine, f"{memory:.0f} GB of memory" + ("" if fine else ": lessons need about 4; close other programs")
+        yield (
+            fine,
+            f"{memory:.0f} GB of memory" + ("" if fine else ": a lesson alone takes about 2; close other programs"),
+        )
     folder = data_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free / GIGA
@@ -173,7 +174,7 @@ def _image_findings(folder):
     if not (folder / "downloads" / "imagenette2-160").exists():
         yield (
             True,
-            "Imagenette is not here yet: the first lesson fetches it (99 MB), or uses the stand-in without a network",
+            "Imagenette is not here yet: the first lesson fetches it (about 100 MB), or takes a stand-in",
         )
         return
     try:
@@ -207,14 +208,12 @@ def _parser():
     added.add_argument(
         "--fast", action="store_true", help="few batches on small stand-in pictures, to see that every cell runs"
     )
-    added.add_argument(
-        "--to", default="my_lessons/executed", metavar="DIR", help="where executed copies go (%(default)s)"
-    )
+    added.add_argument("--to", metavar="DIR", help="where executed copies go (executed, among your copies)")
     added.add_argument("--in-place", action="store_true", help="write the results into the lessons themselves")
 
     added = command(train)
     added.add_argument("--step", default="11", metavar="LABEL", help="0 to 11, or 3a, 6a, 6c, 6d, 11a (%(default)s)")
-    added.add_argument("--recipe", default="pocket", choices=("pocket", "lesson"))
+    added.add_argument("--recipe", default="pocket", metavar="NAME", help="pocket or lesson (%(default)s)")
     added.add_argument("--images", metavar="WHICH", help="imagenette, stand-in, or a folder with train/ and val/")
     added.add_argument("--seed", type=int, default=0)
     added.add_argument("--out", required=True, metavar="DIR")

@@ -88,7 +88,8 @@ def execute(path, to, fast=False, static=True, real=False):
         LessonError: a cell failed or took too long, or the pictures are not those wanted; nothing is written then.
     """
     notebook = _without_results(_read(path))
-    limit = SECONDS_PER_FAST_CELL if fast or fast_mode() else SECONDS_PER_CELL
+    fast = fast or fast_mode()
+    limit = SECONDS_PER_FAST_CELL if fast else SECONDS_PER_CELL
     # Read off the kernel, and dropped again, so that the page says truly which pictures its results come from.
     notebook.cells.append(nbformat.v4.new_code_cell("print(images.note)"))
     client = NotebookClient(
@@ -99,7 +100,7 @@ def execute(path, to, fast=False, static=True, real=False):
         extra_arguments=["--log-level=ERROR"],
     )
     settings = {
-        "CONVNEXT_LESSONS_FAST": str(int(fast or fast_mode())),
+        "CONVNEXT_LESSONS_FAST": str(int(fast)),
         "CONVNEXT_LESSONS_STATIC": str(int(static)),
         "CONVNEXT_LESSONS_DATA": str(data_folder()),
     }

@@ -1,5 +1,6 @@
 """Plots in the colours of the diagrams: the road, costs by stage, training curves, and the curve of a run under way."""
 
+import itertools
 import statistics
 import time
 from collections import defaultdict
@@ -173,12 +174,8 @@ def _curves(axes, stored, mine, by):
     groups = defaultdict(list)
     for run in stored:
         groups[run["step"]].append(run)
-    styles = {
-        step: (color, hatch)
-        for step, color, hatch in zip(groups, (SOFT, SPATIAL, NORM), ("..", "", "//"), strict=False)
-    }
-    for step, runs in groups.items():
-        color, hatch = styles.get(step, (INK, ""))
+    styles = itertools.cycle(((SOFT, ".."), (SPATIAL, ""), (NORM, "//"), (INK, "xx")))
+    for (step, runs), (color, hatch) in zip(groups.items(), styles, strict=False):
         curves = np.array([[point["accuracy"] for point in measured(run)] for run in runs]) * 100
         x = np.mean([[point[by] for point in measured(run)] for run in runs], axis=0)
         mean, spread = curves.mean(0), curves.std(0, ddof=1) if len(runs) > 1 else np.zeros(curves.shape[1])
@@ -243,7 +240,7 @@ class LiveCurve:
         losses = [(point["pictures"], point["loss"]) for point in self.points if point["loss"] is not None]
         axes.plot([pictures for pictures, _ in losses], [loss for _, loss in losses], color=MINE, lw=1.8)
         axes.set(xlabel="training pictures seen", ylabel="training loss")
-        accuracies = [point for point in self.points if "accuracy" in point]
+        accuracies = measured({"curve": self.points})
         if accuracies:
             right = axes.twinx()
             x, y = [point["pictures"] for point in accuracies], [100 * point["accuracy"] for point in accuracies]

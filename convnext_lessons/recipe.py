@@ -123,8 +123,7 @@ class Recipe:
         return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
 
     def mixing(self, classes):
-        """A callable ``(pictures, labels) → (pictures, labels)`` that mixes the pictures of a batch, as the recipe
-        says."""
+        """A callable ``(pictures, labels) → (pictures, labels)`` that mixes a batch as the recipe says."""
         mixes = []
         if self.mixup:
             mixes.append(v2.MixUp(alpha=self.mixup, num_classes=classes))
@@ -167,3 +166,14 @@ LESSON = Recipe(
 )
 
 RECIPES = {recipe.name: recipe for recipe in (POCKET, LESSON)}
+
+
+def recipe_of(scale):
+    """The recipe of a scale, by name.
+
+    Raises:
+        RecipeError: there is no such scale.
+    """
+    if scale not in RECIPES:
+        raise RecipeError(f"There is no scale '{scale}'; there are {' and '.join(RECIPES)}.")
+    return RECIPES[scale]

@@ -24,7 +24,7 @@ from convnext_lessons.machine import (
     storage_error,
 )
 from convnext_lessons.recipe import Recipe
-from convnext_lessons.roadmap import architecture_after, label_of, step_of
+from convnext_lessons.roadmap import architecture_after, step_of
 
 try:
     import fcntl
@@ -165,7 +165,7 @@ class Ledger:
 def reference_runs(name="pocket", **wanted):
     """The stored runs of ``data/reference/NAME.jsonl`` whose fields have the wanted values, such as ``step="4"``."""
     if "step" in wanted:
-        wanted["step"] = label_of(wanted["step"])
+        wanted["step"] = step_of(architecture_after(wanted["step"]))  # "3b" is stored as "3"
     return [
         run
         for run in Ledger(reference_folder() / f"{name}.jsonl").runs()

@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from convnext_lessons import images
 from convnext_lessons.cli import main
 
 
@@ -27,12 +29,28 @@ def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
     assert "pictures " not in capsys.readouterr().out
 
 
+def test_a_run_that_is_stopped_at_once_ends_in_words(tmp_path, monkeypatch, capsys):
+    calls = itertools.count()
+    step = torch.optim.AdamW.step
+
+    def interrupted(self, *args, **kwargs):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+    monkeypatch.setattr(images, "load_images", lambda source, size: images.stand_in(32, 400, 40))
+    assert main(["train", "--out", str(tmp_path / "run")]) == 130
+    assert "8 pictures" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["train", "--step", "12", "--out", "x"], "There is no step '12' on the road"),
         (["train", "--device", "cuda:99", "--out", "x"], "GPUs here"),
         (["run", "77"], "There is no lesson 77"),
+        (["train", "--recipe", "huge", "--out", "x"], "There is no scale 'huge'"),
         (["reference", "nothing"], "There is no collection 'nothing'"),
         (["run", "--in-place", "--fast"], "leave out --in-place"),
     ],

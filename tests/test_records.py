@@ -282,3 +282,7 @@ def test_the_stored_runs_are_whole(path):
         assert found["images"]["source"] == "imagenette"
         assert 0 <= found["accuracy"] <= 1
         assert found["curve"][-1]["accuracy"] == found["accuracy"]
+
+
+def test_labels_of_one_step_find_the_same_stored_runs():
+    assert reference_runs("pocket", step="3b") == reference_runs("pocket", step=3) != []
