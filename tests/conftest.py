@@ -1,6 +1,7 @@
 """What all tests share: one thread, fast mode, a data folder of their own, and the manner of our errors."""
 
 import contextlib
+import itertools
 import os
 
 # Before torch is imported, also by the processes that tests start: threads that share few cores wait for each other.
@@ -42,3 +43,17 @@ def refuses():
             assert word in message
 
     return refusal
+
+
+@pytest.fixture
+def stopped_at_the_second_step(monkeypatch):
+    """The stop button is pressed in training's second step, before anything was reported."""
+    calls = itertools.count()
+    step = torch.optim.AdamW.step
+
+    def interrupted(self, *args, **kwargs):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)

@@ -244,16 +244,7 @@ def test_an_interruption_keeps_what_was_learnt(run_of, images, own_place, pictur
     assert Ledger(own_place / "ledger.jsonl").runs() == [run.record]
 
 
-def test_an_interruption_before_the_first_point_is_kept_too(run_of, monkeypatch):
-    calls = itertools.count()
-    step = torch.optim.AdamW.step
-
-    def interrupted(self, *args, **kwargs):
-        if next(calls) == 1:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+def test_an_interruption_before_the_first_point_is_kept_too(run_of, stopped_at_the_second_step):
     record = run_of(images=stand_in(32, 400, 40)).record
     assert (record["status"], record["curve"][-1]["pictures"]) == ("interrupted", 8)
     assert json.loads(json.dumps(record)) == record
