@@ -21,13 +21,27 @@ lab: install  ## open your own copies of the lessons in JupyterLab
 
 test: install  ## run the unit tests, the lint and every lesson in fast mode
 	$(ENV)/bin/ruff check . && $(ENV)/bin/ruff format --check .
-	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/browser
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/browser --ignore tests/colab
 
-test-browser: install  ## drive a lesson in a real JupyterLab; needs chromium
+test-browser: install  ## drive lessons in a real JupyterLab; needs chromium
 	$(ENV)/bin/python -m pytest tests/browser
 
-lessons: install  ## execute every lesson on real pictures and keep its results
+test-colab: install colab-bundle  ## run lessons with Colab's versions, in an environment of their own
+	$(PYTHON) -m venv --clear $(ENV)-colab
+	$(ENV)-colab/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/colab/versions.txt
+	COLAB_PYTHON=$(CURDIR)/$(ENV)-colab/bin/python COLAB_BUNDLE=$$(ls $(CURDIR)/dist/*.whl) $(ENV)/bin/python -m pytest tests/colab
+
+colab-bundle: install  ## make the file to upload to Colab, while the course has no address
+	@rm -rf dist
+	$(ENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@echo "Upload $$(ls dist/*.whl) to Colab's files, then open a lesson there."
+
+stamp: install  ## write the address in pyproject.toml into the lessons: Colab badges and set-up cells
+	$(RUN) stamp
+
+lessons: install  ## execute every lesson on real pictures and keep its results, and draw the road for the README
 	$(RUN) run --in-place
+	$(RUN) picture
 
 doctor: install  ## say what this machine has and what is missing
 	$(RUN) doctor
@@ -37,5 +51,10 @@ pilot: install  ## make what is missing of the comparison that chose the pocket 
 
 reference: install  ## make what is missing of the stored runs behind the lessons
 	$(RUN) reference pocket
+	$(RUN) reference trials
+	$(RUN) reference budgets
 
-.PHONY: help install lab test test-browser lessons doctor pilot reference
+times: install  ## measure anew what a picture takes in every network of the road; the machine should have nothing else to do
+	$(RUN) reference times
+
+.PHONY: help install lab test test-browser test-colab colab-bundle stamp lessons doctor pilot reference times

@@ -1,5 +1,8 @@
-"""What a lesson's set-up cell calls: choose the scale, load the pictures, say how long training takes here."""
+"""How a lesson begins: choose the scale, load the pictures, say how long training takes here; hints under errors."""
 
+import sys
+
+from convnext_lessons.hints import show_hints
 from convnext_lessons.images import load_images
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.machine import device_name, fast_mode
@@ -22,6 +25,8 @@ def open_lesson(step, scale=None, source=None):
     Raises:
         RecipeError: there is no such scale.
     """
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        show_hints(shell)
     device = choose_device()
     recipe = recipe_of(scale or ("lesson" if device.type == "cuda" else "pocket"))
     images = load_images(source, recipe.image_size)

@@ -89,11 +89,33 @@ def train(options):
 def reference(options):
     """Make what is missing of a collection of stored runs."""
     from convnext_lessons.records import reference_runs
-    from convnext_lessons.reference import make, table
+    from convnext_lessons.reference import make, make_times, table
 
+    if options.collection == "times":
+        make_times()
+        return 0
     make(options.collection, options.processes)
     if options.collection == "pilot":
         print(table(reference_runs("pilot")))
+    return 0
+
+
+def picture(options):
+    """Draw the road, summed up, into data/road.png for the README."""
+    from convnext_lessons.lessons import draw_road_picture
+
+    print(f"drawn: {draw_road_picture()}")
+    return 0
+
+
+def stamp(options):
+    """Write the repository's address, from pyproject.toml, into every lesson: Colab badge and set-up cell."""
+    from convnext_lessons.colab import repository
+    from convnext_lessons.lessons import stamp_lessons
+
+    url = repository()
+    changed = stamp_lessons(url)
+    print(f"{len(changed)} lessons changed; they now say {url or 'no address: set Repository under [project.urls]'}.")
     return 0
 
 
@@ -220,8 +242,12 @@ def _parser():
     added.add_argument("--device", metavar="NAME", help="cpu or cuda; the best there is unless given")
 
     added = command(reference)
-    added.add_argument("collection", help="pilot or pocket")
+    added.add_argument(
+        "collection", help="pilot, pocket, trials, budgets, or times for the measured times of all steps"
+    )
     added.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
 
+    command(picture)
+    command(stamp)
     command(doctor)
     return parser

@@ -241,7 +241,8 @@ def draw_network(before, after=None, image_size=224, names=("before", "after")):
     described = "; then ".join(_stages_in_words(view) for view in views)
     picture = Picture(1060, STRIP * len(views) + 26, f"The network as a strip of blocks: {described}.")
     for number, (view, title) in enumerate(zip(views, titles, strict=True)):
-        heading = ", ".join(filter(None, (title, f"{_count(sum(part['macs'] for part in view))} multiply-adds")))
+        macs, params = (_count(sum(part[key] for part in view)) for key in ("macs", "params"))
+        heading = ", ".join(filter(None, (title, f"{macs} multiply-adds", f"{params} parameters")))
         picture.text(10, STRIP * number + 24, heading, size=15, bold=True)
         _draw_strip(picture, view, STRIP * number, 150 / widest, marked[number])
     return picture
@@ -292,6 +293,7 @@ def _network_view(what, image_size):
             "tip": tip,
             "key": key,
             "macs": mine_macs,
+            "params": params,
         }
         view.append({**part, "notes": (_count(macs[stage]),)})
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from convnext_lessons.colab import stamp, unstamped
 from convnext_lessons.machine import (
     CHECKOUT,
     PACKAGE,
@@ -20,6 +24,7 @@ from convnext_lessons.machine import (
     made,
     reference_folder,
 )
+from convnext_lessons.plots import draw_summary
 
 SECONDS_PER_CELL = 1800
 SECONDS_PER_FAST_CELL = 120
@@ -125,11 +130,36 @@ def execute(path, to, fast=False, static=True, real=False):
         nbformat.write(notebook, part)
 
 
+def road_picture():
+    """Where the README's picture of the road is."""
+    return reference_folder().parent / "road.png"
+
+
+def draw_road_picture():
+    """Draw the road, summed up, for the README, with a hash inside of what it was drawn from."""
+    info = PngInfo()
+    info.add_text("source_hash", _hash_of([]))
+    with Image.open(io.BytesIO(draw_summary().png())) as drawn, atomic(road_picture()) as part:
+        drawn.save(part, "png", optimize=True, pnginfo=info)
+    return road_picture()
+
+
+def road_picture_is_fresh():
+    """Whether the README's picture was drawn from what is stored now."""
+    with Image.open(road_picture()) as drawn:
+        return drawn.text.get("source_hash") == _hash_of([])
+
+
 def source_hash(notebook):
-    """A hash of all that a lesson's results depend on: its cells, the network behind them, and the stored runs."""
+    """A hash of all that a lesson's results depend on: its cells (whoever hosts them), the network behind them, and
+    what is stored in data/reference."""
+    return _hash_of(f"{cell.cell_type}\n{unstamped(cell.source)}\n" for cell in notebook.cells)
+
+
+def _hash_of(parts):
     content = hashlib.sha256()
-    for cell in notebook.cells:
-        content.update(f"{cell.cell_type}\n{cell.source}\n".encode())
+    for part in parts:
+        content.update(part.encode())
     for path in [*(PACKAGE / f"{room}.py" for room in ("architecture", "roadmap", "network")), *stored_runs()]:
         content.update(path.read_bytes())
     return content.hexdigest()[:16]
@@ -137,7 +167,25 @@ def source_hash(notebook):
 
 def stored_runs():
     """The files of ``data/reference``, in order."""
-    return sorted(reference_folder().glob("*.jsonl"))
+    return sorted(reference_folder().glob("*.json*"))
+
+
+def stamp_lessons(url):
+    """Write an address into every lesson: the badge over its title and what its set-up cell installs; see ``colab``.
+
+    Returns:
+        The paths of the lessons that changed.
+    """
+    changed = []
+    for path in lessons():
+        notebook = _read(path)
+        before = [cell.source for cell in notebook.cells]
+        stamp(notebook, path.name, url)
+        if before != [cell.source for cell in notebook.cells]:
+            with atomic(path) as part:
+                nbformat.write(notebook, part)
+            changed.append(path)
+    return changed
 
 
 def is_fresh(path):

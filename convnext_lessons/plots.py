@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from convnext_lessons.cost import latency, measure, sketch
-from convnext_lessons.drawing import CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
+from convnext_lessons.drawing import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.picture import png_of
+from convnext_lessons.records import name_of, reference_runs
+from convnext_lessons.reference import times
 from convnext_lessons.roadmap import STEPS, SWIN_T, architecture_after, label_of, paper_after
 
 BEFORE, AFTER, MINE = STREAM, SPATIAL, CHANGED
@@ -46,7 +48,7 @@ def draw_road(here=None, until=11):
     papers = [paper_after(number) for number in numbers]
     titles = ["ResNet-50", *(step.title for step in STEPS)]
     names = [f"{number} {title}" for number, title in enumerate(titles)]
-    figure, (top, bottom) = _figure(9.6, 4.8, rows=2, share=True, heights=(3, 1.6))
+    figure, (top, bottom) = new_figure(9.6, 4.8, rows=2, share="x", heights=(3, 1.6))
     accuracy, spread = [paper.accuracy for paper in papers], [paper.spread for paper in papers]
     top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
     top.text(0, SWIN_T.accuracy + 0.06, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM)
@@ -73,6 +75,52 @@ def draw_road(here=None, until=11):
     return Plot(figure, f"The road from ResNet-50 to ConvNeXt-T: {words}.")
 
 
+def draw_summary():
+    """The whole road in one picture, a row for every step: the paper's accuracy, what our short runs say so far, what
+    each network costs, and the measured time of a training step."""
+    steps = range(12)
+    names = ["0 ResNet-50", *(f"{step.number} {step.title}" for step in STEPS)]
+    networks = [architecture_after(step) for step in steps]
+    spent = times()
+    ours = [[100 * run["accuracy"] for run in reference_runs(step=step)] for step in steps]
+    papers = [paper_after(step) for step in steps]
+    panels_of = [
+        ("the paper's accuracy\nImageNet, %", [paper.accuracy for paper in papers], [paper.spread for paper in papers]),
+        ("our short runs\nImagenette, %", [statistics.fmean(runs) for runs in ours], [_spread(runs) for runs in ours]),
+    ]
+    for key, (title, unit, unit_name) in COSTS.items():
+        title = title.split(",")[0].replace("activation memory", "memory, training")
+        panels_of.append((f"{title}\n{unit_name}", [getattr(sketch(what), key) / unit for what in networks], None))
+    training = [spent["training"][str(step)] / spent["training"]["0"] for step in steps]
+    panels_of.append(("time, training step\nResNet-50 = 1", training, None))
+    figure, panels = new_figure(12.4, 4.6, columns=len(panels_of), share="y")
+    for panel, (title, values, spread) in zip(panels, panels_of, strict=True):
+        if spread:
+            panel.errorbar(values, steps, xerr=spread, color=SPATIAL, marker="o", ms=5, lw=1.5, capsize=3)
+            panel.margins(x=0.2)
+        else:
+            bars = panel.barh(steps, values, color=POINTWISE)
+            panel.bar_label(bars, [f"{value:.3g}" for value in values], size=8, padding=2)
+            panel.margins(x=0.25)
+        panel.set_title(title, size=10)
+        panel.grid(axis="y", color=STREAM, lw=0.4)
+    panels[0].axvline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
+    panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM, size=8, ha="right")
+    panels[0].set(yticks=steps, yticklabels=names, ylim=(11.6, -0.6))
+    panels[-1].set_xlabel(f"{spent['device']['name']}, {spent['device']['threads']} threads", size=8)
+    panels[1].set_xlabel(f"{min(map(len, ours))} or more seeds, mean ± std", size=8)
+    words = "; ".join(
+        f"{name}: paper {papers[step].accuracy} %, here {statistics.fmean(ours[step]):.1f} ± "
+        f"{_spread(ours[step]):.1f} %, training time × {training[step]:.2f}"
+        for step, name in enumerate(names)
+    )
+    return Plot(figure, f"The road, summed up. {words}.")
+
+
+def _spread(values):
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
 def draw_costs(before, after, names=("before", "after"), image_size=224):
     """What one picture costs by stage, before and after a change: counted, and timed on this machine.
 
@@ -86,7 +134,7 @@ def draw_costs(before, after, names=("before", "after"), image_size=224):
         (title, unit, name, [cost.by_stage(key) for cost in costs]) for key, (title, unit, name) in COSTS.items()
     ]
     panels_of.append(("measured time, forward", 1e-3, "ms", [spent.stages for spent in times]))
-    figure, panels = _figure(9.6, 5.6, rows=2, columns=2)
+    figure, panels = new_figure(9.6, 5.6, rows=2, columns=2)
     words = []
     for panel, (title, unit, unit_name, by_stage) in zip(panels, panels_of, strict=True):
         for side, (stages, color, name) in enumerate(zip(by_stage, (BEFORE, AFTER), names, strict=True)):
@@ -108,7 +156,7 @@ def draw_changes(title, unit, unit_name, changes):
     Args:
         changes: ``{part: difference}``.
     """
-    figure, (axes,) = _figure(8.4, 0.6 + 0.45 * len(changes))
+    figure, (axes,) = new_figure(8.4, 0.6 + 0.45 * len(changes))
     values = [change / unit for change in changes.values()]
     bars = axes.barh(list(changes), values, color=[CHANGED if value > 0 else SPATIAL for value in values])
     axes.bar_label(bars, [f"{value:+,.0f}" for value in values], padding=4)
@@ -129,7 +177,7 @@ def draw_sweep(base, choices, beside):
         choices: ``{field: values}``.
         beside: ``{name: Architecture}``.
     """
-    figure, panels = _figure(9.6, 2.6 * len(choices), rows=len(choices), columns=len(COSTS))
+    figure, panels = new_figure(9.6, 2.6 * len(choices), rows=len(choices), columns=len(COSTS))
     for row, (field, values) in enumerate(choices.items()):
         for panel, (key, (title, unit, unit_name)) in zip(panels[row * len(COSTS) :], COSTS.items(), strict=False):
             costs = [getattr(sketch(base.change(**{field: value})), key) / unit for value in values]
@@ -160,7 +208,7 @@ def draw_curves(stored, mine=(), by="pictures"):
         stored, mine: records of runs.
         by: ``"pictures"`` or ``"seconds"`` on the horizontal axis.
     """
-    figure, (axes,) = _figure(7.6, 3.8)
+    figure, (axes,) = new_figure(7.6, 3.8)
     _curves(axes, stored, mine, by)
     theirs, ours = (sorted({run["images"]["note"] for run in runs}) for runs in (stored, mine))
     title = f"validation accuracy on {', '.join(theirs or ours)}"
@@ -173,17 +221,19 @@ def draw_curves(stored, mine=(), by="pictures"):
 def _curves(axes, stored, mine, by):
     groups = defaultdict(list)
     for run in stored:
-        groups[run["step"]].append(run)
-    styles = itertools.cycle(((SOFT, ".."), (SPATIAL, ""), (NORM, "//"), (INK, "xx")))
-    for (step, runs), (color, hatch) in zip(groups.items(), styles, strict=False):
+        groups[name_of(run)].append(run)
+    styles = itertools.cycle(
+        ((SOFT, ".."), (SPATIAL, ""), (NORM, "//"), (INK, "xx"), (POINTWISE, "oo"), (ACTIVATION, "++"))
+    )
+    for (name, runs), (color, hatch) in zip(groups.items(), styles, strict=False):
         curves = np.array([[point["accuracy"] for point in measured(run)] for run in runs]) * 100
         x = np.mean([[point[by] for point in measured(run)] for run in runs], axis=0)
         mean, spread = curves.mean(0), curves.std(0, ddof=1) if len(runs) > 1 else np.zeros(curves.shape[1])
         axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.25, hatch=hatch, lw=0)
-        axes.plot(x, mean, color=color, lw=1.5, label=f"step {step}: {len(runs)} stored runs, mean ± std")
+        axes.plot(x, mean, color=color, lw=1.5, label=f"{name}: {len(runs)} stored runs, mean ± std")
     for run in mine:
         points = measured(run)
-        dash = "--" if groups and run["step"] != list(groups)[-1] else "-"
+        dash = "--" if groups and name_of(run) != list(groups)[-1] else "-"
         label = f"your run, step {run['step']}, seed {run['seed']}" if run["step"] else f"your run, seed {run['seed']}"
         x, y = [point[by] for point in points], [100 * point["accuracy"] for point in points]
         axes.plot(x, y, color=MINE, marker="o", ls=dash, lw=2, label=label)
@@ -200,11 +250,11 @@ def measured(run):
 def _curves_in_words(stored, mine):
     groups = defaultdict(list)
     for run in stored:
-        groups[run["step"]].append(100 * run["accuracy"])
+        groups[name_of(run)].append(100 * run["accuracy"])
     words = []
-    for step, values in groups.items():
+    for name, values in groups.items():
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        words.append(f"step {step}: {statistics.fmean(values):.1f}{spread} % over {len(values)} stored runs")
+        words.append(f"{name}: {statistics.fmean(values):.1f}{spread} % over {len(values)} stored runs")
     words += [
         f"your run of step {run['step']}: {100 * run['accuracy']:.1f} %" for run in mine if run["accuracy"] is not None
     ]
@@ -236,7 +286,7 @@ class LiveCurve:
 
     def plot(self):
         """The curve so far, as a ``Plot``."""
-        figure, (axes,) = _figure(7.6, 2.6)
+        figure, (axes,) = new_figure(7.6, 2.6)
         losses = [(point["pictures"], point["loss"]) for point in self.points if point["loss"] is not None]
         axes.plot([pictures for pictures, _ in losses], [loss for _, loss in losses], color=MINE, lw=1.8)
         axes.set(xlabel="training pictures seen", ylabel="training loss")
@@ -256,10 +306,18 @@ class LiveCurve:
         return Plot(figure, f"{self.title} {now}".strip())
 
 
-def _figure(width, height, rows=1, columns=1, share=False, heights=None):
+def new_figure(width, height, rows=1, columns=1, share="", heights=None):
+    """A figure in the course's manner and the list of its panels; ``Plot(figure, alt)`` shows it.
+
+    Args:
+        width, height: in inches.
+        share: ``"x"`` or ``"y"`` where the panels have one such axis.
+        heights: of the rows, relative to each other.
+    """
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     grid = {"height_ratios": heights} if heights else None
-    panels = figure.subplots(rows, columns, sharex=share, gridspec_kw=grid, squeeze=False).ravel()
+    shared = {"sharex": share == "x", "sharey": share == "y"}
+    panels = figure.subplots(rows, columns, gridspec_kw=grid, squeeze=False, **shared).ravel()
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=9)

@@ -27,7 +27,8 @@ class Recipe:
         batch_size: pictures in a step.
         learning_rate: the highest, reached after the warm-up; it then falls along a cosine to ``final_learning_rate``.
         warmup_epochs: may be a fraction of one.
-        weight_decay: AdamW's, on convolution and linear weights only.
+        algorithm: ``"adamw"``, or ``"sgd"`` with momentum 0.9.
+        weight_decay: on convolution and linear weights only with AdamW, on everything with SGD, as each is used.
         betas: AdamW's.
         label_smoothing: share of each label that is spread over all classes.
         mixup, cutmix: the Beta distribution's parameter; 0 is off. With both, every batch takes one of them at random.
@@ -45,6 +46,7 @@ class Recipe:
     learning_rate: float
     final_learning_rate: float = 1e-6
     warmup_epochs: float = 0.5
+    algorithm: str = "adamw"
     weight_decay: float = 0.05
     betas: tuple = (0.9, 0.999)
     label_smoothing: float = 0.0
@@ -77,8 +79,11 @@ class Recipe:
         )
         warmup = self.warmup_epochs
         self._check("warmup_epochs", _is_number(warmup) and 0 <= warmup < self.epochs, "at least 0 and below epochs")
-        known = ("truncated_normal", "fan_out", "fan_in")
-        self._check("initialization", self.initialization in known, f"one of {', '.join(known)}")
+        for name, known in (
+            ("initialization", ("truncated_normal", "fan_out", "fan_in")),
+            ("algorithm", ("adamw", "sgd")),
+        ):
+            self._check(name, getattr(self, name) in known, f"one of {', '.join(known)}")
 
     def _check(self, name, fine, wanted):
         if not fine:
@@ -111,7 +116,10 @@ class Recipe:
         )
 
     def optimizer(self, network):
-        """AdamW over a network's parameters; norms, biases and layer scales do not decay."""
+        """The algorithm over a network's parameters; with AdamW, norms, biases and layer scales do not decay."""
+        if self.algorithm == "sgd":
+            settings = {"lr": self.learning_rate, "momentum": 0.9, "weight_decay": self.weight_decay}
+            return torch.optim.SGD(network.parameters(), **settings)
         decaying = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         chosen = set(map(id, decaying))
         others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]

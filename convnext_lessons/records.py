@@ -91,19 +91,24 @@ def record_of(what, images, device, precision, curve, status, **result):
             "threads": torch.get_num_threads(),
             "precision": precision,
         },
-        "versions": {
-            "convnext_lessons": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": numpy.__version__,
-        },
+        "versions": versions(),
         "settings": what.settings(),
         "status": status,
         "fast": fast_mode(),
         "accuracy": accuracies[-1] if accuracies else None,
         "curve": curve,
         **result,
+    }
+
+
+def versions():
+    """The software that a measured number hangs on."""
+    return {
+        "convnext_lessons": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
     }
 
 
@@ -171,6 +176,11 @@ def reference_runs(name="pocket", **wanted):
         for run in Ledger(reference_folder() / f"{name}.jsonl").runs()
         if all(run[key] == value for key, value in wanted.items())
     ]
+
+
+def name_of(run):
+    """What to call the group that a run belongs to: its variant in a collection, else its step."""
+    return run.get("variant") or f"step {run['step']}"
 
 
 @contextlib.contextmanager

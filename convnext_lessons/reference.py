@@ -5,16 +5,21 @@ because two such processes do more in an hour than one with two threads.
 """
 
 import itertools
+import json
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 
 import torch
 
+from convnext_lessons.architecture import LAYERS, RESNET50
+from convnext_lessons.cost import latency
 from convnext_lessons.images import load_images
-from convnext_lessons.machine import CourseError, reference_folder
+from convnext_lessons.machine import CourseError, atomic, reference_folder
+from convnext_lessons.network import build
 from convnext_lessons.recipe import POCKET, Recipe
-from convnext_lessons.records import Experiment, Ledger, experiment
+from convnext_lessons.records import SCHEMA, Experiment, Ledger, experiment, name_of, versions
 from convnext_lessons.roadmap import architecture_after
 from convnext_lessons.training import train
 
@@ -49,7 +54,37 @@ VARIANTS = {
 }
 
 POCKET_SEEDS = (0, 1, 2, 3, 4)
-POCKET_STEPS = ("3", "4")  # the lessons that stand; the whole road follows
+POCKET_STEPS = (*(str(number) for number in range(12)), "3a")
+
+# What some lessons try beside the road, by the names under which they find it.
+_STEP_1, _STEP_3A, _STEP_7, _STEP_8 = map(architecture_after, ("1", "3a", "7", "8"))
+TRIALS = {
+    "ratio alone": _STEP_1.change(depths=(2, 3, 8, 3)),
+    "compute alone": _STEP_1.change(depths=(4, 5, 6, 3)),
+    "depthwise, width 80": _STEP_3A.change(width=80),
+    "depthwise, width 88": _STEP_3A.change(width=88),
+    "ResNet-50 with LayerNorm": RESNET50.change(norm="layer"),
+    **{
+        f"activations {' + '.join(kept) or 'nowhere'}": _STEP_7.change(activate_after=kept)
+        for count in range(3)
+        for kept in itertools.combinations(("first", "second", "addition"), count)
+        if kept != ("second",)  # that is step 8
+    },
+    **{
+        f"norms {' + '.join(kept) or 'nowhere'}": _STEP_8.change(normalize_after=kept)
+        for count in range(3)
+        for kept in itertools.combinations(LAYERS, count)
+        if kept != ("first",)  # that is step 9
+    },
+}
+TRIAL_SEEDS = (0, 1)
+
+# Lesson 00: how ResNet-50 was trained once, and as much of the modern training as runs of this size have.
+PLAIN = POCKET.change(name="plain", algorithm="sgd", learning_rate=0.025, weight_decay=1e-4, initialization="fan_out")
+MODERN = POCKET.change(
+    name="modern", weight_decay=0.05, label_smoothing=0.1, mixup=0.8, cutmix=1.0, stochastic_depth=0.1
+)
+BUDGETS = (4, 16)  # epochs
 
 
 class CollectionError(CourseError, ValueError):
@@ -74,7 +109,22 @@ def pocket_runs():
     return [("", experiment(step, POCKET, seed)) for seed in POCKET_SEEDS for step in POCKET_STEPS]
 
 
-COLLECTIONS = {"pilot": pilot_runs, "pocket": pocket_runs}
+def trial_runs():
+    """Every run that stands behind an experiment beside the road."""
+    return [(name, Experiment(TRIALS[name], POCKET, seed)) for seed in TRIAL_SEEDS for name in TRIALS]
+
+
+def budget_runs():
+    """ResNet-50 with two ways of training, at two budgets each."""
+    return [
+        (f"{recipe.name} training, {epochs} epochs", experiment(0, recipe.change(epochs=epochs), seed))
+        for epochs in BUDGETS
+        for seed in TRIAL_SEEDS
+        for recipe in (PLAIN, MODERN)
+    ]
+
+
+COLLECTIONS = {"pilot": pilot_runs, "pocket": pocket_runs, "trials": trial_runs, "budgets": budget_runs}
 
 
 def missing(name, ledger):
@@ -122,6 +172,36 @@ class _Tagged(Ledger):
             super().append({"variant": self.variant, **record})
 
 
+def make_times(rounds=3, progress=print):
+    """Time a forward pass and a training step of every step's full network at 224 px, one after the other and round
+    after round, and keep the medians in data/reference/times.json, in seconds a picture."""
+    samples = {}
+    for number, (kind, training) in itertools.product(range(rounds), (("forward", False), ("training", True))):
+        for step in range(12):
+            spent = latency(build(architecture_after(step)), training=training)  # a network is never remembered
+            samples.setdefault(kind, {}).setdefault(str(step), []).append(spent.seconds)
+        progress(f"round {number + 1} of {rounds}: {kind} timed")
+    content = {
+        "schema": SCHEMA,
+        "device": {"name": spent.device, "threads": spent.threads},
+        "versions": versions(),
+        "image_size": 224,
+        "batch_size": spent.batch_size,
+        "rounds": rounds,
+        **{
+            kind: {step: round(statistics.median(values), 5) for step, values in by_step.items()}
+            for kind, by_step in samples.items()
+        },
+    }
+    with atomic(reference_folder() / "times.json") as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def times():
+    """What ``make_times`` kept."""
+    return json.loads((reference_folder() / "times.json").read_text(encoding="utf-8"))
+
+
 def summarize(runs):
     """What the pilot says: ``{variant: {"mean", "spread", "steps": {step: [accuracies]}}}``, accuracies from 0 to 1.
 
@@ -163,6 +243,48 @@ def table(runs):
         cells += [f"{100 * value:.1f}" for value in (found["mean"], found["spread"], *steps)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class RunsCompared:
+    """Groups of runs beside each other, accuracies in percent: ``{name: values}``; the first is the one to compare
+    with."""
+
+    groups: dict
+
+    def difference(self, name):
+        """Points between a group's mean and the first one's, and the standard error of that; the error is None where
+        either has fewer than two runs."""
+        first, other = next(iter(self.groups.values())), self.groups[name]
+        points = statistics.fmean(other) - statistics.fmean(first)
+        if min(len(first), len(other)) < 2:
+            return points, None
+        return points, sum(statistics.variance(values) / len(values) for values in (first, other)) ** 0.5
+
+    def __repr__(self):
+        if not self.groups:
+            return "No stored runs at this scale: one run alone cannot tell two networks apart."
+        wide = max(map(len, self.groups))
+        lines = []
+        for place, (name, values) in enumerate(self.groups.items()):
+            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            line = f"{name:{wide}}  {statistics.fmean(values):.1f}{spread} % over {len(values)} runs"
+            if place:
+                points, error = self.difference(name)
+                line += f"; difference {points:+.1f} points"
+                if error is not None:
+                    verdict = "more" if abs(points) > 2 * error else "no more"
+                    line += f", standard error {error:.1f}: {verdict} than noise explains"
+            lines.append(line)
+        return "\n".join(lines)
+
+
+def compare_runs(runs):
+    """Mean and spread of every group of runs (see ``records.name_of``), and its difference from the first group."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(name_of(run), []).append(100 * run["accuracy"])
+    return RunsCompared(groups)
 
 
 def pooled_spread(groups):

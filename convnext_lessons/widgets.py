@@ -1,20 +1,75 @@
-"""Sliders over the course's pictures. Where no widget can live, each shows a picture of what it would do."""
+"""Sliders over the course's pictures, and predictions. Where no widget can live, each shows a picture in its place."""
 
+import base64
 import contextlib
 import functools
 import itertools
 from html import escape
 
 import ipywidgets
-from IPython.display import display
+from IPython.display import HTML, display
 
 from convnext_lessons.drawing import draw_design
 from convnext_lessons.machine import CourseError, static_mode
+from convnext_lessons.picture import Picture
 from convnext_lessons.plots import draw_sweep
+from convnext_lessons.predictions import ANSWERS, QUESTIONS, predict, predictions
+
+_WIDE = {"layout": {"width": "600px"}, "style": {"description_width": "150px"}}
 
 
-class CostExplorer:
-    """A slider for some fields of an architecture, over its block and its cost; shows itself where it ends a cell.
+class Explorer:
+    """Controls over a picture; shows itself where it ends a cell.
+
+    Args:
+        controls: ``{name: values}``; numbers and other values in order get a slider, a dictionary ``{label: value}``
+            gets a button for each label.
+        draw: is called with one value a control, in their order, and returns a ``Picture`` or a ``Plot``; its answers
+            are kept.
+        task: what to find out.
+        start: ``{name: value}`` where a control does not begin at its first value.
+        static: the ``Picture`` or ``Plot`` that stands for the controls on a page; what they begin with unless given.
+    """
+
+    def __init__(self, controls, draw, task, start=None, static=None):
+        self.task, self._static = task, static
+        self._drawn = functools.lru_cache(maxsize=256)(draw)
+        self._html = functools.lru_cache(maxsize=256)(lambda *values: _html_of(self._drawn(*values)))
+        start = start or {}
+        self.controls = {
+            name: _control(name, values, start.get(name, next(iter(_values(values)))))
+            for name, values in controls.items()
+        }
+        self.view = ipywidgets.HTML()
+        for control in self.controls.values():
+            control.observe(self._update, names="value")
+        if not static_mode():
+            self._update()
+
+    def _now(self):
+        return [control.value for control in self.controls.values()]
+
+    def _update(self, _=None):
+        try:
+            self.view.value = self._html(*self._now())
+        except CourseError as error:
+            # The controls' values do not fit together: say why in the place of the picture.
+            self.view.value = f"<b>{escape(str(error))}</b>"
+
+    def static(self):
+        """What stands for the controls on a page."""
+        return self._drawn(*self._now()) if self._static is None else self._static
+
+    def _ipython_display_(self):
+        if static_mode():
+            display(self.static())
+            return
+        task = ipywidgets.HTML(f"<b>{escape(self.task)}</b>")
+        display(ipywidgets.VBox([task, *self.controls.values(), self.view]))
+
+
+class CostExplorer(Explorer):
+    """A slider for some fields of an architecture, over its block and its cost.
 
     Args:
         base: the ``Architecture`` to begin with.
@@ -25,48 +80,69 @@ class CostExplorer:
     """
 
     def __init__(self, base, choices, beside, task, stage=1, block=2):
-        self.base, self.choices, self.beside, self.task = base, choices, beside, task
-        designs = [*beside.values(), *self._designs()]
-        widest = max(max(design.stream(stage - 1), design.inside(stage - 1)) for design in designs)
-        self.picture_of = functools.lru_cache(maxsize=256)(
-            lambda architecture: draw_design(architecture, beside, widest, stage, block).svg()
-        )
-        self.sliders = {
-            field: ipywidgets.SelectionSlider(
-                options=list(values),
-                value=getattr(base, field),
-                description=field,
-                layout={"width": "600px"},
-                style={"description_width": "120px"},
-            )
-            for field, values in choices.items()
-        }
-        self.view = ipywidgets.HTML()
-        for control in self.sliders.values():
-            control.observe(self._update, names="value")
-        self._update()
+        def design(*values):
+            return base.change(**dict(zip(choices, values, strict=True)))
 
-    def _designs(self):
-        """Every architecture that the sliders can reach."""
-        for values in itertools.product(*self.choices.values()):
+        designs = [*beside.values()]
+        for values in itertools.product(*choices.values()):
             with contextlib.suppress(CourseError):  # values that do not fit together have no picture either
-                yield self.base.change(**dict(zip(self.choices, values, strict=True)))
+                designs.append(design(*values))
+        widest = max(max(design.stream(stage - 1), design.inside(stage - 1)) for design in designs)
+        super().__init__(
+            choices,
+            lambda *values: draw_design(design(*values), beside, widest, stage, block),
+            task,
+            start={field: getattr(base, field) for field in choices},
+            static=draw_sweep(base, choices, beside) if static_mode() else None,
+        )
 
-    def _update(self, _=None):
-        try:
-            architecture = self.base.change(**{field: control.value for field, control in self.sliders.items()})
-            self.view.value = self.picture_of(architecture)
-        except CourseError as error:
-            # The sliders' values do not fit together: say why in the place of the picture.
-            self.view.value = f"<b>{escape(str(error))}</b>"
 
-    def static(self):
-        """The picture that stands for the sliders: the cost over each one's values."""
-        return draw_sweep(self.base, self.choices, self.beside)
+class Predictions:
+    """Six questions about a step before it is taken; what is chosen is kept for ``score``, here and in lesson 11."""
+
+    def __init__(self, step):
+        self.step = step
+        kept = predictions().get(str(step), {})
+        options = [("?", None), *((answer, answer) for answer in ANSWERS)]
+        self.controls = {
+            question: ipywidgets.ToggleButtons(
+                options=options,
+                value=kept.get(question),
+                description=question,
+                style={"description_width": "260px", "button_width": "90px"},
+            )
+            for question in QUESTIONS
+        }
+        for question, control in self.controls.items():
+            control.observe(functools.partial(self._keep, question), names="value")
+
+    def _keep(self, question, change):
+        predict(self.step, question, change["new"])
 
     def _ipython_display_(self):
-        if static_mode():
-            display(self.static())
+        if not static_mode():
+            display(ipywidgets.VBox(list(self.controls.values())))
             return
-        task = ipywidgets.HTML(f"<b>{escape(self.task)}</b>")
-        display(ipywidgets.VBox([task, *self.sliders.values(), self.view]))
+        head = "".join(f"<th>{cell}</th>" for cell in ("", *ANSWERS))
+        rows = "".join(f"<tr><td>{question}</td>{'<td>○</td>' * len(ANSWERS)}</tr>" for question in QUESTIONS)
+        display(HTML(f"<table><tr>{head}</tr>{rows}</table>"))
+
+
+def _values(values):
+    return values.values() if isinstance(values, dict) else values
+
+
+def _control(name, values, start):
+    if isinstance(values, dict):
+        style = {"style": {**_WIDE["style"], "button_width": "auto"}}
+        return ipywidgets.ToggleButtons(options=list(values.items()), value=start, description=name, **style)
+    # As pairs, because a value may be a tuple itself.
+    options = [(str(value), value) for value in values]
+    return ipywidgets.SelectionSlider(options=options, value=start, description=name, **_WIDE)
+
+
+def _html_of(picture):
+    if isinstance(picture, Picture):
+        return picture.svg()
+    png = base64.b64encode(picture.png()).decode()
+    return f'<img alt="{escape(picture.alt)}" src="data:image/png;base64,{png}">'

@@ -5,7 +5,17 @@ import nbformat
 import pytest
 
 from convnext_lessons import lessons
-from convnext_lessons.lessons import LessonError, copy_lessons, execute, find_lesson, is_fresh, source_hash
+from convnext_lessons.colab import set_up_cell
+from convnext_lessons.lessons import (
+    LessonError,
+    copy_lessons,
+    execute,
+    find_lesson,
+    is_fresh,
+    road_picture_is_fresh,
+    source_hash,
+    stamp_lessons,
+)
 
 
 def notebook(*sources):
@@ -100,3 +110,30 @@ def test_a_file_that_is_no_notebook(course, tmp_path, refuses):
     (course / "01_first.ipynb").write_text(json.dumps({"cells": 3}))
     with refuses(LessonError, "cannot be read as a notebook"):
         execute(course / "01_first.ipynb", tmp_path / "out.ipynb")
+
+
+def test_the_committed_picture_of_the_road_is_drawn_from_what_is_stored():
+    assert road_picture_is_fresh(), "data/reference changed since data/road.png was drawn: run `make lessons`"
+
+
+def test_a_picture_of_the_road_drawn_anew_is_fresh(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "road_picture", lambda: tmp_path / "road.png")
+    assert lessons.draw_road_picture() == tmp_path / "road.png"
+    assert road_picture_is_fresh()
+    monkeypatch.setattr(lessons, "stored_runs", list)
+    assert not road_picture_is_fresh()
+
+
+def test_stamping_changes_the_set_up_cell_and_no_hash(course):
+    path = course / "01_first.ipynb"
+    content = notebook(set_up_cell(), "1 + 1")
+    content.cells.insert(0, nbformat.v4.new_markdown_cell("# 01 · First"))
+    nbformat.write(content, path)
+    before, hashed = path.read_bytes(), source_hash(content)
+    assert path in stamp_lessons("https://github.com/somebody/lessons")
+    stamped = nbformat.read(path, as_version=4)
+    assert "github/somebody/lessons" in stamped.cells[0].source and "git+" in stamped.cells[1].source
+    assert source_hash(stamped) == hashed
+    assert stamp_lessons("https://github.com/somebody/lessons") == []
+    stamp_lessons(None)
+    assert path.read_bytes() == before

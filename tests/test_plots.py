@@ -3,7 +3,16 @@ import io
 import pytest
 from PIL import Image
 
-from convnext_lessons.plots import LiveCurve, draw_changes, draw_costs, draw_curves, draw_road, draw_sweep, measured
+from convnext_lessons.plots import (
+    LiveCurve,
+    draw_changes,
+    draw_costs,
+    draw_curves,
+    draw_road,
+    draw_summary,
+    draw_sweep,
+    measured,
+)
 from convnext_lessons.roadmap import architecture_after
 
 
@@ -29,6 +38,14 @@ def test_the_road_shows_where_the_reader_stands():
     assert draw_road(4).png() != draw_road(5).png()
     assert is_picture(draw_road())
     assert "step 11 81.97 %, 4.46 G" in draw_road().alt
+
+
+def test_the_summary_shows_every_step():
+    plot = draw_summary()
+    assert is_picture(plot)
+    for words in ("0 ResNet-50: paper 78.82 %", "8 Fewer activations: paper 81.27 %", "11 Separate downsampling"):
+        assert words in plot.alt
+    assert len(plot.figure.axes) == 6
 
 
 def test_costs_tell_old_and_new_and_how_much():

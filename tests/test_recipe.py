@@ -64,6 +64,13 @@ def test_only_weights_of_convolutions_and_linear_layers_decay(step):
         assert decay[name] == (0.3 if parameter.ndim in (2, 4) else 0.0), name
 
 
+def test_sgd_has_momentum_and_decays_everything():
+    network = thin(0)
+    (group,) = RECIPE.change(algorithm="sgd", weight_decay=0.3).optimizer(network).param_groups
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (4e-3, 0.9, 0.3)
+    assert len(group["params"]) == len(list(network.parameters()))
+
+
 def test_the_optimizer_is_adamw_with_the_recipes_numbers():
     optimizer = RECIPE.change(betas=(0.8, 0.9)).optimizer(thin(0))
     assert type(optimizer) is torch.optim.AdamW

@@ -1,8 +1,10 @@
+import itertools
 import statistics
 
 import pytest
 
 from convnext_lessons import reference
+from convnext_lessons.cost import Latency
 from convnext_lessons.machine import reference_folder
 from convnext_lessons.recipe import POCKET
 from convnext_lessons.records import SCHEMA, Experiment, Ledger, reference_runs
@@ -10,17 +12,22 @@ from convnext_lessons.reference import (
     COLLECTIONS,
     GEOMETRIES,
     PILOT,
+    TRIALS,
     VARIANTS,
     CollectionError,
     choose,
+    compare_runs,
     make,
+    make_times,
     missing,
     pocket_runs,
     pooled_spread,
     resolvable,
     summarize,
     table,
+    times,
 )
+from convnext_lessons.roadmap import architecture_after, step_of
 
 
 @pytest.fixture
@@ -123,6 +130,66 @@ def test_a_step_that_a_variant_leaves_alone_has_the_runs_of_the_base():
     assert table["variant"]["steps"] == {"11": [0.5], "0": [0.1]}
     assert table["variant"]["mean"] == pytest.approx(0.3)
     assert table[reference.BASE]["mean"] == pytest.approx(0.15)
+
+
+def accuracies(**groups):
+    return [{"variant": "", "step": step[1:], "accuracy": value} for step, values in groups.items() for value in values]
+
+
+def test_runs_compared_by_hand():
+    found = compare_runs(accuracies(s3=(0.1, 0.3), s4=(0.5, 0.7), s5=(0.4,)))
+    points, error = found.difference("step 4")
+    # Variances of 200 square points each, over two runs each: the square root of 200.
+    assert points == pytest.approx(40) and error == pytest.approx(200**0.5)
+    assert found.difference("step 5") == (pytest.approx(20), None)
+    lines = repr(found).splitlines()
+    assert lines[0] == "step 3  20.0 ± 14.1 % over 2 runs"
+    assert lines[1].endswith("difference +40.0 points, standard error 14.1: more than noise explains")
+    assert lines[2] == "step 5  40.0 % over 1 runs; difference +20.0 points"
+
+
+def test_a_difference_within_twice_its_error_is_called_noise():
+    assert "no more than noise explains" in repr(compare_runs(accuracies(s3=(0.1, 0.3), s4=(0.2, 0.4))))
+
+
+def test_nothing_to_compare_is_said():
+    assert "cannot tell two networks apart" in repr(compare_runs([]))
+
+
+def test_a_variant_is_a_group_of_its_own():
+    runs = [{"variant": "ratio alone", "step": None, "accuracy": 0.5}, {"step": "1", "accuracy": 0.5}]
+    assert list(compare_runs(runs).groups) == ["ratio alone", "step 1"]
+
+
+def test_trials_and_steps_of_the_road_are_told_apart():
+    assert [step_of(architecture) for architecture in TRIALS.values()] == [None] * len(TRIALS)
+
+
+def test_all_eight_subsets_have_runs():
+    for field, whole, kept in (("activate_after", "7", "8"), ("normalize_after", "8", "9")):
+        tried = {
+            frozenset(getattr(architecture, field))
+            for architecture in TRIALS.values()
+            if architecture_after(whole).change(**{field: getattr(architecture, field)}) == architecture
+        }
+        tried |= {frozenset(getattr(architecture_after(step), field)) for step in (whole, kept)}
+        assert len(tried) == 8
+
+
+def test_times_are_medians_of_rounds(tmp_path, monkeypatch):
+    spent = itertools.count(1)
+    monkeypatch.setattr(reference, "reference_folder", lambda: tmp_path)
+    monkeypatch.setattr(reference, "build", lambda architecture: None)
+    monkeypatch.setattr(
+        reference,
+        "latency",
+        lambda network, training: Latency(float(next(spent)), {}, {}, "a device", 2, 4, training),
+    )
+    make_times(rounds=3, progress=lambda words: None)
+    kept = times()
+    # Rounds of 24 measurements, forward before training: the middle one is the second round's.
+    assert kept["forward"]["0"] == 25 and kept["training"]["11"] == 48
+    assert kept["device"] == {"name": "a device", "threads": 2} and kept["batch_size"] == 4
 
 
 # What is stored, held against what the course says of it --------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A lesson in a real JupyterLab in a real browser: every cell runs, the slider moves, the picture follows.
+"""Lessons in a real JupyterLab in a real browser: every cell runs, the controls move, the picture follows.
 
 Needs chromium (Debian's package, or any at CHROMIUM). Keeps what was seen in screenshots/.
 """
@@ -18,7 +18,7 @@ import pytest
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 TOKEN = "for-this-test-only"
-LESSON = "04_inverted_bottleneck.ipynb"
+LESSONS = ("01_stage_ratio", "04_inverted_bottleneck", "08_fewer_activations")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: install it, or name one in CHROMIUM")
 
@@ -28,7 +28,7 @@ CELLS = """() => {
     if (cell.type !== 'code') return null;
     const outputs = [];
     for (let i = 0; i < cell.outputs.length; i++) outputs.push(cell.outputs.get(i).toJSON());
-    return {index, count: cell.executionCount, state: cell.executionState ?? '',
+    return {index, source: cell.sharedModel.getSource(), count: cell.executionCount, state: cell.executionState ?? '',
             errors: outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue),
             widget: outputs.some(o => o.data && 'application/vnd.jupyter.widget-view+json' in o.data)};
   }).filter(cell => cell);
@@ -36,14 +36,24 @@ CELLS = """() => {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def server_data(home):
+    """The data folder of the kernels."""
+    return home / "data"
+
+
+@pytest.fixture(scope="module")
+def server(home, server_data):
     """The course's own `lab` command, with every folder of Jupyter's in a temporary place."""
-    home = tmp_path_factory.mktemp("home")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folders = {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    settings = {"CONVNEXT_LESSONS_FAST": "1", "CONVNEXT_LESSONS_DATA": str(home / "data"), "HOME": str(home)}
+    settings = {"CONVNEXT_LESSONS_FAST": "1", "CONVNEXT_LESSONS_DATA": str(server_data), "HOME": str(home)}
     command = [sys.executable, "-m", "convnext_lessons", "lab", f"--folder={home / 'lessons'}", "--no-browser"]
     command += [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--expose-app-in-browser"]
     environment = {**os.environ, **folders, **settings, "IPYTHONDIR": str(home / "ipython")}
@@ -69,26 +79,38 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(server):
+def browser():
     from playwright.sync_api import sync_playwright
 
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{server}/lab/tree/{LESSON}?token={TOKEN}", timeout=60_000)
-        page.wait_for_function(
-            "() => window.jupyterapp?.shell?.currentWidget?.content?.model?.cells?.length > 5", timeout=60_000
-        )
-        page.wait_for_function(
-            "() => window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel", timeout=60_000
-        )
-        yield page
+        yield browser
         browser.close()
 
 
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def executed(page):
+def page(server, browser, lesson):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(f"{server}/lab/tree/{lesson}.ipynb?token={TOKEN}&reset", timeout=60_000)
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell?.currentWidget?.content?.model?.cells?.length > 5", timeout=60_000
+    )
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel", timeout=60_000
+    )
+    yield page
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def executed(page, lesson):
     """The lesson after "run all cells"."""
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
     deadline = time.monotonic() + 240
@@ -98,8 +120,14 @@ def executed(page):
             break
         time.sleep(0.5)
     SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / "lesson_end.png")
+    page.screenshot(path=SCREENSHOTS / f"{lesson}_end.png")
     return cells
+
+
+def place_of(cells, call):
+    """Where the one cell stands whose widgets come from a call."""
+    (place,) = [cell["index"] for cell in cells if cell["widget"] and f"{call}(" in cell["source"]]
+    return place
 
 
 def show_cell(page, index):
@@ -130,27 +158,39 @@ def test_every_cell_runs_in_the_browser(executed):
     assert [cell["count"] for cell in executed] == list(range(1, len(executed) + 1)), json.dumps(executed)
 
 
-def test_the_explorer_moves_and_its_picture_follows(page, executed):
-    (place,) = [cell["index"] for cell in executed if cell["widget"]]
-    show_cell(page, place)
-    handle = page.locator(".widget-slider .noUi-handle").first
-    handle.wait_for(timeout=20_000)
-    picture = page.locator(".widget-html svg").first
+def test_predictions_are_kept(page, executed, server_data):
+    show_cell(page, place_of(executed, "Predictions"))
+    button = page.locator(".widget-toggle-button", has_text="up a lot").first
+    button.wait_for(timeout=20_000)
+    button.click()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not (server_data / "predictions.json").exists():
+        time.sleep(0.2)
+    assert "up a lot" in (server_data / "predictions.json").read_text()
+
+
+def test_the_explorer_moves_and_its_picture_follows(page, executed, lesson):
+    show_cell(page, place_of(executed, "Explorer"))
+    view = page.locator(".widget-vbox", has=page.locator(".widget-html svg, .widget-html img"))
+    picture = view.locator(".widget-html svg, .widget-html img").first
     picture.wait_for(timeout=20_000)
-    before = picture.inner_html()
-    page.screenshot(path=SCREENSHOTS / "explorer_before.png")
-    handle.focus()
-    page.keyboard.press("ArrowRight")  # expansion 4 → 5
-    page.wait_for_function(
-        "() => document.querySelector('.widget-html svg').innerHTML.includes('96 → 480')", timeout=20_000
-    )
-    page.screenshot(path=SCREENSHOTS / "explorer_after.png")
-    assert picture.inner_html() != before
+    before = picture.evaluate("element => element.outerHTML")
+    page.screenshot(path=SCREENSHOTS / f"{lesson}_explorer_before.png")
+    if view.locator(".noUi-handle").count():
+        view.locator(".noUi-handle").first.focus()
+        page.keyboard.press("ArrowRight")
+    else:
+        view.locator(".widget-toggle-button:not(.mod-active)").first.click()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and picture.evaluate("element => element.outerHTML") == before:
+        time.sleep(0.2)
+    page.screenshot(path=SCREENSHOTS / f"{lesson}_explorer_after.png")
+    assert picture.evaluate("element => element.outerHTML") != before
 
 
 def test_pointing_at_a_layer_tells_its_details(page, executed):
-    (place,) = [cell["index"] for cell in executed if cell["widget"]]
-    show_cell(page, place - 6)
+    (place,) = [cell["index"] for cell in executed if "draw_network(before, after" in cell["source"]]
+    show_cell(page, place)
     layer = page.locator("svg g polygon").nth(3)
     layer.wait_for(timeout=20_000)
     layer.hover()

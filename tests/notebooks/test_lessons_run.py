@@ -3,7 +3,9 @@
 import nbformat
 import pytest
 
+from convnext_lessons.colab import repository, stamp
 from convnext_lessons.lessons import execute, is_fresh, lessons
+from convnext_lessons.roadmap import STEPS
 
 SPINE = (
     "Where we are",
@@ -17,6 +19,8 @@ SPINE = (
     "Your turn",
     "Discuss",
 )
+
+FRONT_DOOR = ("The road", "Two ends", "One module", "Train", "What short runs can show", "The experiment", "Discuss")
 
 every_lesson = pytest.mark.parametrize("path", lessons(), ids=lambda path: path.stem)
 
@@ -34,16 +38,18 @@ def outputs(notebook):
     return [output for cell in code(notebook) for output in cell.outputs]
 
 
-@every_lesson
-def test_every_cell_runs(path, tmp_path):
-    execute(path, tmp_path / path.name, fast=True)
-    assert "NOT Imagenette" in nbformat.read(tmp_path / path.name, as_version=4).metadata.convnext_lessons.images
+def test_there_is_a_lesson_for_every_step():
+    names = ["00_the_road_to_convnext", *(f"{step.number:02d}_{step.slug}" for step in STEPS)]
+    assert [path.stem for path in lessons()][: len(names)] == names
 
 
 @every_lesson
-def test_live_widgets_run_too(path, tmp_path):
+def test_every_cell_runs_with_live_widgets(path, tmp_path):
+    # Pictures in their places are tested by every execution whose results are committed.
     execute(path, tmp_path / path.name, fast=True, static=False)
-    found = [output for output in outputs(nbformat.read(tmp_path / path.name, as_version=4)) if "data" in output]
+    executed = nbformat.read(tmp_path / path.name, as_version=4)
+    assert "NOT Imagenette" in executed.metadata.convnext_lessons.images
+    found = [output for output in outputs(executed) if "data" in output]
     assert any("application/vnd.jupyter.widget-view+json" in output.data for output in found)
 
 
@@ -70,7 +76,15 @@ def test_lessons_keep_their_limits(path, read):
     words = sum(len(cell.source.split()) for cell in read.cells if cell.cell_type == "markdown")
     assert len(read.cells) <= 35 and words <= 1500
     assert max(len(cell.source.splitlines()) for cell in code(read)) <= 25
-    assert len(code(read)[0].source.splitlines()) <= 6
+
+
+@every_lesson
+def test_lessons_share_the_set_up_cell_and_say_where_they_live(path, read):
+    stamped = nbformat.read(path, as_version=4)
+    stamp(stamped, path.name, repository())
+    assert [cell.source for cell in stamped.cells] == [cell.source for cell in read.cells], "run convnext-lessons stamp"
+    assert code(read)[0].source.startswith("from importlib.util import find_spec")
+    assert "open_lesson(step=" in code(read)[1].source
 
 
 @every_lesson
@@ -82,7 +96,8 @@ def test_lessons_have_the_spine_and_prove_their_claims(path, read):
         for line in cell.source.splitlines()
         if line[:3] == "## "
     ]
-    places = [next(i for i, heading in enumerate(headings) if heading.startswith(part)) for part in SPINE]
+    spine = FRONT_DOOR if path.name.startswith("00") else SPINE
+    places = [next(i for i, heading in enumerate(headings) if heading.startswith(part)) for part in spine]
     assert places == sorted(places)
     claims = [i for i, cell in enumerate(read.cells) if cell.cell_type == "markdown" and "*Claim " in cell.source]
     assert len(claims) >= 3

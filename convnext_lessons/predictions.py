@@ -1,0 +1,150 @@
+"""What a learner expects of a step before taking it, kept between lessons, and how it compares with what is so."""
+
+import json
+from dataclasses import dataclass
+from html import escape
+
+from convnext_lessons.cost import latency, measure
+from convnext_lessons.machine import CourseError, atomic, data_folder, made
+from convnext_lessons.records import reference_runs
+from convnext_lessons.reference import compare_runs
+from convnext_lessons.roadmap import architecture_after, paper_after
+
+ANSWERS = ("down a lot", "a little down", "equal", "a little up", "up a lot")
+QUESTIONS = (
+    "multiply-adds",
+    "parameters",
+    "memory for activations, in training",
+    "time for a picture on this machine",
+    "accuracy in the paper, ImageNet",
+    "accuracy here, short runs",
+)
+RULES = (
+    '"A lot" is more than 10 % of a cost, or half a point of accuracy. "Equal" is within 1 % of a count, 5 % of a '
+    "time, 0.1 points of the paper's accuracy, and the noise of our runs (two standard errors)."
+)
+
+
+class PredictionError(CourseError, ValueError):
+    """A question or an answer that the course does not know."""
+
+
+def predictions():
+    """Everything predicted so far: ``{step: {question: answer}}``; a damaged file counts as empty."""
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def predict(step, question, answer):
+    """Keep an answer; None takes it back.
+
+    Raises:
+        PredictionError: there is no such question or answer.
+        StorageError: it cannot be written.
+    """
+    if question not in QUESTIONS or answer not in (*ANSWERS, None):
+        raise PredictionError(f"{question!r}: {answer!r} is no prediction; the answers are {', '.join(ANSWERS)}.")
+    kept = predictions()
+    kept.setdefault(str(step), {})[question] = answer
+    made(_path().parent)
+    with atomic(_path()) as part:
+        part.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One question, the learner's answer (None without one), the true one, and the change that makes it so."""
+
+    question: str
+    predicted: str | None
+    answer: str
+    change: str
+
+    @property
+    def points(self):
+        """1 for the answer, a half for its neighbour."""
+        if self.predicted is None:
+            return 0.0
+        return {0: 1.0, 1: 0.5}.get(abs(ANSWERS.index(self.predicted) - ANSWERS.index(self.answer)), 0.0)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a step's predictions compare with what is so; shows itself as a table where it ends a cell."""
+
+    step: int
+    rows: tuple
+
+    @property
+    def points(self):
+        return sum(row.points for row in self.rows)
+
+    @property
+    def predicted(self):
+        """How many of the questions were answered."""
+        return sum(row.predicted is not None for row in self.rows)
+
+    def __repr__(self):
+        lines = [f"{row.question:36} {row.answer:13} {row.change:24} {_said(row)}".rstrip() for row in self.rows]
+        return "\n".join([*lines, self._sum()])
+
+    def _sum(self):
+        if not self.predicted:
+            return f"Nothing was predicted for step {self.step}."
+        return f"{self.points:g} of {self.predicted} points for step {self.step}."
+
+    def _repr_html_(self):
+        head = "<tr><th></th><th>it is</th><th>measured</th><th>you said</th></tr>"
+        cells = ((row.question, row.answer, row.change, _said(row)) for row in self.rows)
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
+        return f"<table>{head}{rows}</table>{escape(self._sum())}"
+
+
+def _said(row):
+    return "" if row.predicted is None else f"{row.predicted} ({row.points:g})"
+
+
+def score(step):
+    """Grade what was predicted of a step of the road, 1 to 11, as a ``Score``: a point for the right answer, half a
+    point for its neighbour; ``RULES`` says what the answers mean."""
+    kept = predictions().get(str(step), {})
+    rows = [
+        Answered(question, kept.get(question), *truth)
+        for question, truth in zip(QUESTIONS, _truths(step), strict=True)
+        if truth
+    ]
+    return Score(step, tuple(rows))
+
+
+def _truths(step):
+    """(answer, change in words) for every question, in their order; None where nothing was measured."""
+    before, after = architecture_after(step - 1), architecture_after(step)
+    costs = [measure(architecture) for architecture in (before, after)]
+    for what in ("macs", "params", "activation_bytes"):
+        old, new = (getattr(cost, what) for cost in costs)
+        yield _answer(new / old - 1, equal=0.01), f"{new / old - 1:+.1%}"
+    ratio = latency(after).seconds / latency(before).seconds
+    yield _answer(ratio - 1, equal=0.05), f"{ratio - 1:+.0%}"
+    points = paper_after(step).accuracy - paper_after(step - 1).accuracy
+    yield _answer(points, equal=0.1, a_lot=0.5), f"{points:+.2f} points"
+    stored = [reference_runs(step=step - 1), reference_runs(step=step)]
+    if not all(stored):
+        yield None
+        return
+    found = compare_runs([*stored[0], *stored[1]])
+    points, error = found.difference(list(found.groups)[-1])
+    noise = 2 * error if error is not None else 0.0
+    yield _answer(points, equal=noise, a_lot=0.5), f"{points:+.1f} points (noise {noise:.1f})"
+
+
+def _answer(change, equal, a_lot=0.1):
+    if abs(change) <= equal:
+        return "equal"
+    return ANSWERS[2 + (1 if abs(change) <= a_lot else 2) * (1 if change > 0 else -1)]
+
+
+def _path():
+    return data_folder() / "predictions.json"

@@ -1,0 +1,49 @@
+"""What the explorers show while a slider moves is counted by ``sketch``; here its counts are held against fvcore's over
+every choice that a lesson offers."""
+
+import ast
+import itertools
+
+import nbformat
+import pytest
+
+from convnext_lessons.cost import measure, sketch
+from convnext_lessons.lessons import lessons
+from convnext_lessons.machine import CourseError
+from convnext_lessons.roadmap import architecture_after
+
+SMALL = 64  # pixels: the counts grow with the picture in the same way, and a trace takes less time
+BESIDE = {  # explorers that draw in a manner of their own
+    1: [architecture_after(1).change(depths=depths) for depths in ((1, 1, 15, 1), (15, 1, 1, 1), (1, 1, 1, 15))],
+    2: [architecture_after(2).change(patch_size=size) for size in (2, 4, 7, 8)],
+    6: [architecture_after(6).change(kernel_size=size) for size in (3, 5, 7, 9, 11)],
+}
+
+
+def offered():
+    """Every design that a CostExplorer of a lesson can reach, read off its call."""
+    for path in lessons():
+        number = int(path.name[:2])
+        names = {"before": architecture_after(max(0, number - 1)), "after": architecture_after(number)}
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code" and "CostExplorer(" in cell.source:
+                yield from _designs(number, cell.source, names)
+        yield from ((number, design) for design in BESIDE.get(number, ()))
+
+
+def _designs(number, source, names):
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    (call,) = [call for call in calls if getattr(call.func, "id", "") == "CostExplorer"]
+    base = eval(ast.unparse(call.args[0]), {**names, "architecture_after": architecture_after})
+    choices = eval(ast.unparse(next(word.value for word in call.keywords if word.arg == "choices")), {"range": range})
+    for values in itertools.product(*choices.values()):
+        try:
+            yield number, base.change(**dict(zip(choices, values, strict=True)))
+        except CourseError:
+            continue  # values that do not fit together have no picture either
+
+
+@pytest.mark.parametrize(("number", "design"), list(dict.fromkeys(offered())))
+def test_an_explorer_counts_as_fvcore_does(number, design):
+    quick, exact = sketch(design, SMALL), measure(design, SMALL)
+    assert (quick.macs, quick.params) == (exact.macs, exact.params)
