@@ -7,7 +7,7 @@ from convnext_lessons.images import load_images
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.machine import device_name, fast_mode
 from convnext_lessons.recipe import recipe_of
-from convnext_lessons.records import experiment
+from convnext_lessons.records import experiment, reference_runs
 from convnext_lessons.training import estimate_seconds
 
 
@@ -37,6 +37,9 @@ def open_lesson(step, scale=None, source=None):
     width = "full width" if recipe.width_factor == 1 else f"1/{1 / recipe.width_factor:g} of the full width"
     size = f"{width}, {recipe.image_size} px, {recipe.epochs} epochs"
     print(f"Scale: {recipe.name} ({size}). Costs are always those of the full network at 224 px.")
+    if not reference_runs(recipe.name):
+        again = f'open_lesson(step={step}, scale="pocket")'
+        print(f"The stored runs to compare with are of pocket scale: {again} trains like them.")
     print(f"Pictures: {images.note}, {len(images.train):,} to train and {len(images.val):,} to validate.")
     seconds = estimate_seconds(experiment(step, recipe), images, device)
     print(f"One training run of step {step} will take about {max(2, round(seconds))} seconds here.")

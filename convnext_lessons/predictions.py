@@ -21,7 +21,7 @@ QUESTIONS = (
 )
 RULES = (
     '"A lot" is more than 10 % of a cost, or half a point of accuracy. "Equal" is within 1 % of a count, 5 % of a '
-    "time, 0.1 points of the paper's accuracy, and the noise of our runs (two standard errors)."
+    "time, the larger of the paper's two spreads, and twice the standard error of our runs."
 )
 
 
@@ -89,7 +89,7 @@ class Score:
 
     def __repr__(self):
         lines = [f"{row.question:36} {row.answer:13} {row.change:24} {_said(row)}".rstrip() for row in self.rows]
-        return "\n".join([*lines, self._sum()])
+        return "\n".join([*lines, self._sum(), RULES])
 
     def _sum(self):
         if not self.predicted:
@@ -100,7 +100,7 @@ class Score:
         head = "<tr><th></th><th>it is</th><th>measured</th><th>you said</th></tr>"
         cells = ((row.question, row.answer, row.change, _said(row)) for row in self.rows)
         rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
-        return f"<table>{head}{rows}</table>{escape(self._sum())}"
+        return f"<table>{head}{rows}</table><b>{escape(self._sum())}</b><br><small>{escape(RULES)}</small>"
 
 
 def _said(row):
@@ -128,8 +128,9 @@ def _truths(step):
         yield _answer(new / old - 1, equal=0.01), f"{new / old - 1:+.1%}"
     ratio = latency(after).seconds / latency(before).seconds
     yield _answer(ratio - 1, equal=0.05), f"{ratio - 1:+.0%}"
-    points = paper_after(step).accuracy - paper_after(step - 1).accuracy
-    yield _answer(points, equal=0.1, a_lot=0.5), f"{points:+.2f} points"
+    papers = [paper_after(step - 1), paper_after(step)]
+    points, noise = papers[1].accuracy - papers[0].accuracy, max(paper.spread for paper in papers)
+    yield _answer(points, equal=noise, a_lot=0.5), f"{points:+.2f} points (noise {noise:.2f})"
     stored = [reference_runs(step=step - 1), reference_runs(step=step)]
     if not all(stored):
         yield None

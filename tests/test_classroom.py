@@ -13,7 +13,8 @@ def test_a_lesson_opens_with_plain_words(capsys):
         assert recipe is POCKET and "no GPU found" in printed
 
 
-def test_the_scale_can_be_chosen():
+def test_the_scale_can_be_chosen(capsys):
     assert open_lesson(step=4, scale="lesson")[1].name == "lesson"
+    assert 'open_lesson(step=4, scale="pocket") trains like them' in capsys.readouterr().out
     with pytest.raises(RecipeError, match="There is no scale 'huge'; there are pocket and lesson"):
         open_lesson(step=4, scale="huge")
