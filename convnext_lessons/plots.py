@@ -211,7 +211,7 @@ def draw_curves(stored, mine=(), by="pictures"):
     figure, (axes,) = new_figure(7.6, 3.8)
     _curves(axes, stored, mine, by)
     theirs, ours = (sorted({run["images"]["note"] for run in runs}) for runs in (stored, mine))
-    title = f"validation accuracy on {', '.join(theirs or ours)}"
+    title = f"validation accuracy on {', '.join(theirs or ours)}" + ("; mean ± std of stored runs" if theirs else "")
     if theirs and ours and theirs != ours:
         title = f"NOT THE SAME PICTURES: stored runs on {', '.join(theirs)}; yours on {', '.join(ours)}"
     axes.set_title(title if theirs or ours else "no stored runs at this scale yet", size=10)
@@ -230,7 +230,7 @@ def _curves(axes, stored, mine, by):
         x = np.mean([[point[by] for point in measured(run)] for run in runs], axis=0)
         mean, spread = curves.mean(0), curves.std(0, ddof=1) if len(runs) > 1 else np.zeros(curves.shape[1])
         axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.25, hatch=hatch, lw=0)
-        axes.plot(x, mean, color=color, lw=1.5, label=f"{name}: {len(runs)} stored runs, mean ± std")
+        axes.plot(x, mean, color=color, lw=1.5, label=f"{name}: {len(runs)} stored runs")
     for run in mine:
         points = measured(run)
         dash = "--" if groups and name_of(run) != list(groups)[-1] else "-"
@@ -238,7 +238,9 @@ def _curves(axes, stored, mine, by):
         x, y = [point[by] for point in points], [100 * point["accuracy"] for point in points]
         axes.plot(x, y, color=MINE, marker="o", ls=dash, lw=2, label=label)
     axes.set(xlabel={"pictures": "training pictures seen", "seconds": "seconds of training"}[by], ylabel="accuracy, %")
-    if groups or mine:
+    if len(groups) > 3:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)  # beside the curves
+    elif groups or mine:
         axes.legend(frameon=False, loc="lower right")
 
 
