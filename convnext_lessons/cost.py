@@ -6,8 +6,8 @@ One multiply-add counts as 1, and a cost is always that of one picture. ``measur
 
 import copy
 import functools
+import inspect
 import re
-import statistics
 import time
 import warnings
 from collections import defaultdict
@@ -83,7 +83,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Latency:
-    """Measured seconds of one picture's share of a batch: the median of some repetitions, and the shares of the stages.
+    """Measured seconds of one picture's share of a batch: the fastest of some repetitions, since whatever else a
+    machine does only adds to them, and the shares of the stages.
 
     Attributes:
         seconds: for the forward pass, or for forward and backward in training.
@@ -104,10 +105,14 @@ class Latency:
 def remembered(function):
     """Keep the answers for architectures and for functions that make networks; a network itself may have changed."""
     cached = functools.lru_cache(maxsize=1024)(function)
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def ask(what, *settings, **named):
-        return (function if isinstance(what, nn.Module) else cached)(what, *settings, **named)
+    def ask(*settings, **named):
+        # The same question has one answer, however it is put.
+        asked = signature.bind(*settings, **named)
+        asked.apply_defaults()
+        return (function if isinstance(asked.args[0], nn.Module) else cached)(*asked.args)
 
     return ask
 
@@ -168,7 +173,7 @@ def latency(what, image_size=224, batch_size=4, training=False, device=None):
         return (time.perf_counter() - start) / batch_size
 
     once()
-    seconds = statistics.median(once() for _ in range(repeats))
+    seconds = min(once() for _ in range(repeats))
 
     samples = defaultdict(list)
     for _ in range(repeats):
@@ -176,7 +181,7 @@ def latency(what, image_size=224, batch_size=4, training=False, device=None):
             network(pictures)
         for name, value in spent.items():
             samples[name].append(value / batch_size)
-    layers = {name: statistics.median(values) for name, values in samples.items()}
+    layers = {name: min(values) for name, values in samples.items()}
     stages = defaultdict(float)
     for name, value in layers.items():
         stages[stage_of(name)] += value

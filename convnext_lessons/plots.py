@@ -66,7 +66,7 @@ def draw_road(here=None, until=11):
     if here is not None:
         number = int(label_of(here))
         top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
-        note = {"color": CHANGED, "weight": "bold", "ha": "center"}
+        note = {"color": CHANGED, "weight": "bold", "ha": "center" if number else "left"}
         top.annotate("you are here", (number, accuracy[number]), (0, 14), textcoords="offset points", **note)
         bars[number].set(edgecolor=CHANGED, linewidth=2.5)
         bottom.get_xticklabels()[number].set(color=CHANGED, weight="bold")
@@ -214,7 +214,8 @@ def draw_curves(stored, mine=(), by="pictures"):
     title = f"validation accuracy on {', '.join(theirs or ours)}" + ("; mean ± std of stored runs" if theirs else "")
     if theirs and ours and theirs != ours:
         title = f"NOT THE SAME PICTURES: stored runs on {', '.join(theirs)}; yours on {', '.join(ours)}"
-    axes.set_title(title if theirs or ours else "no stored runs at this scale yet", size=10)
+    # From the left, since a legend beside many curves makes the axes narrow.
+    axes.set_title(title if theirs or ours else "no stored runs at this scale yet", size=10, loc="left")
     return Plot(figure, _curves_in_words(stored, mine))
 
 

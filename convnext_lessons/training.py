@@ -146,20 +146,23 @@ def evaluate(network, images, device):
 
 
 def estimate_seconds(experiment, images, device=None, batches=3):
-    """Seconds that ``train`` will take here, evaluations included, from a few timed batches after one that warms up."""
+    """Seconds that ``train`` will take here, evaluations included, from the fastest of a few batches after one that
+    warms up: whatever else the machine does at the moment makes single batches slow."""
     device = choose_device(device)
     experiment = _as_it_runs(experiment, images)
     recipe = experiment.recipe
     some = images.to(device)
     trainer = _Trainer(make_network(experiment, len(images.classes), device), recipe, device, len(images.classes))
-    stream = itertools.cycle(itertools.islice(training_batches(some, recipe, experiment.seed, 0), batches))
+    stream = itertools.cycle(itertools.islice(training_batches(some, recipe, experiment.seed, 0), 1 + batches))
     trainer.step(*next(stream), 0.0)
-    wait_for(device)
-    start = time.perf_counter()
+    spent = []
     for _ in range(batches):
+        wait_for(device)
+        start = time.perf_counter()
         trainer.step(*next(stream), 0.0)
-    wait_for(device)
-    a_batch = (time.perf_counter() - start) / batches
+        wait_for(device)
+        spent.append(time.perf_counter() - start)
+    a_batch = min(spent)
     # An evaluation is the forward third of a training step.
     per_epoch = len(images.train) // recipe.batch_size + len(images.val) / recipe.batch_size / 3
     return a_batch * per_epoch * recipe.epochs

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from convnext_lessons import images
+from convnext_lessons import colab, images, lessons, reference
 from convnext_lessons.cli import main
 
 
@@ -81,3 +81,19 @@ def test_doctor_says_what_is_there_and_what_to_do(capsys, own_place):
 def test_the_module_runs_as_a_command():
     done = subprocess.run([sys.executable, "-m", "convnext_lessons", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "doctor" in done.stdout
+
+
+def test_stamp_writes_the_address_of_pyproject(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(colab, "repository", lambda: "https://github.com/somebody/lessons")
+    monkeypatch.setattr(lessons, "stamp_lessons", lambda url: asked.append(url) or ["one"])
+    assert main(["stamp"]) == 0
+    assert asked == ["https://github.com/somebody/lessons"]
+    assert "1 lessons changed; they now say https://github.com/somebody/lessons." in capsys.readouterr().out
+
+
+def test_times_are_a_collection_of_their_own(monkeypatch):
+    asked = []
+    monkeypatch.setattr(reference, "make_times", lambda: asked.append("times"))
+    assert main(["reference", "times"]) == 0
+    assert asked == ["times"]
