@@ -189,7 +189,8 @@ def test_the_explorer_moves_and_its_picture_follows(page, executed, lesson):
 
 
 def test_pointing_at_a_layer_tells_its_details(page, executed):
-    (place,) = [cell["index"] for cell in executed if "draw_network(before, after" in cell["source"]]
+    pictures = ("draw_network(before, after", "draw_block(before, after")
+    place = next(cell["index"] for cell in executed if any(call in cell["source"] for call in pictures))
     show_cell(page, place)
     layer = page.locator("svg g polygon").nth(3)
     layer.wait_for(timeout=20_000)

@@ -16,6 +16,16 @@ SMALL = 64  # pixels: the counts grow with the picture in the same way, and a tr
 BESIDE = {  # explorers that draw in a manner of their own
     1: [architecture_after(1).change(depths=depths) for depths in ((1, 1, 15, 1), (15, 1, 1, 1), (1, 1, 1, 15))],
     2: [architecture_after(2).change(patch_size=size) for size in (2, 4, 7, 8)],
+    3: [
+        architecture_after(2).change(width=width, **kind)
+        for width in (64, 72, 80, 88, 96)
+        for kind in ({"groups": 1}, {"groups": 2}, {"groups": 4}, {"groups": 8}, {"depthwise": True})
+    ],
+    5: [
+        architecture_after(4).change(depthwise_first=first, kernel_size=size)
+        for first in (True, False)
+        for size in range(3, 20, 2)
+    ],
     6: [architecture_after(6).change(kernel_size=size) for size in (3, 5, 7, 9, 11)],
 }
 
