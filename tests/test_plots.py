@@ -98,7 +98,7 @@ def test_the_road_can_end_before_its_answers():
 def test_curves_of_other_pictures_are_not_to_be_compared():
     other = run("4", 9, [0.3, 0.45])
     other["images"] = {"source": "imagenette", "note": "Imagenette v2"}
-    title = draw_curves([run("4", 0, [0.2, 0.4])], [other]).figure.axes[0].get_title()
+    title = draw_curves([run("4", 0, [0.2, 0.4])], [other]).figure.axes[0].get_title(loc="left")
     assert title.startswith("NOT THE SAME PICTURES")
 
 

@@ -276,7 +276,8 @@ def test_the_stored_runs_are_whole(path):
     for found in reference_runs(path.stem):
         what = Experiment.from_settings(found["settings"])
         assert what.step == found["step"]
-        assert what.architecture == architecture_after(found["step"])
+        if found["step"]:  # a trial may be of a network beside the road
+            assert what.architecture == architecture_after(found["step"])
         assert found["status"] == "complete"
         assert not found["fast"]
         assert found["images"]["source"] == "imagenette"
