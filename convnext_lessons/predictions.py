@@ -30,12 +30,19 @@ class PredictionError(CourseError, ValueError):
 
 
 def predictions():
-    """Everything predicted so far: ``{step: {question: answer}}``; a damaged file counts as empty."""
+    """Everything predicted so far: ``{step: {question: answer}}``; what cannot be read in the file is left out."""
     try:
         found = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {
+            step: {question: kept[question] for question in kept if _known(question, kept[question])}
+            for step, kept in found.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def _known(question, answer):
+    return question in QUESTIONS and answer in (*ANSWERS, None)
 
 
 def predict(step, question, answer):
@@ -45,7 +52,7 @@ def predict(step, question, answer):
         PredictionError: there is no such question or answer.
         StorageError: it cannot be written.
     """
-    if question not in QUESTIONS or answer not in (*ANSWERS, None):
+    if not _known(question, answer):
         raise PredictionError(f"{question!r}: {answer!r} is no prediction; the answers are {', '.join(ANSWERS)}.")
     kept = predictions()
     kept.setdefault(str(step), {})[question] = answer

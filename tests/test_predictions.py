@@ -15,11 +15,19 @@ def test_what_is_predicted_is_kept_and_taken_back(own_place):
     assert (own_place / "predictions.json").exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"4": 3}'])
 def test_a_damaged_file_counts_as_empty(own_place, content):
     own_place.mkdir(parents=True)
     (own_place / "predictions.json").write_text(content)
     assert predictions() == {}
+
+
+def test_answers_that_nobody_knows_are_left_out(own_place):
+    own_place.mkdir(parents=True)
+    (own_place / "predictions.json").write_text(
+        '{"4": {"parameters": "sideways", "multiply-adds": "equal", "taste": 1}}'
+    )
+    assert predictions() == {"4": {"multiply-adds": "equal"}}
 
 
 @pytest.mark.parametrize(("question", "answer"), [("taste", "equal"), ("parameters", "sideways")])
