@@ -5,13 +5,13 @@ import importlib.util
 import os
 import platform
 import shutil
+import signal
 import socket
 import sys
 import tempfile
 from pathlib import Path
 
 from convnext_lessons.machine import CourseError, data_folder, fast_mode
-from convnext_lessons.machine import device as choose_device
 
 GIGA = 1e9
 
@@ -65,25 +65,80 @@ def run(options):
 
 
 def train(options):
-    """Train one step of the road and leave DIR/log.jsonl and DIR/last.pt; the same command resumes."""
-    from convnext_lessons.images import load_images
+    """Train one step of the road, alone or under torchrun; DIR/log.jsonl and DIR/last.pt stay, and it resumes."""
+    from convnext_lessons.files import images_for
+    from convnext_lessons.processes import Stopped, joined
     from convnext_lessons.recipe import recipe_of
     from convnext_lessons.records import experiment
+    from convnext_lessons.training import Engine
     from convnext_lessons.training import train as run_training
 
-    what = experiment(options.step, recipe_of(options.recipe), options.seed)
-    device = choose_device(options.device)
-    images = load_images(options.images, what.recipe.image_size)
-
-    def report(point):
-        words = f"{point['pictures']:>9,} pictures  {point['seconds']:7.1f} s"
-        words += f"  loss {point['loss']:.3f}" if point["loss"] is not None else ""
-        words += f", accuracy {point['accuracy']:.1%}" if "accuracy" in point else ""
-        print(words, flush=True)
-
-    print(f"step {what.step}, recipe {what.recipe.name}, seed {what.seed}, on {images.note}")
-    result = run_training(what, images, device=device, report=report, folder=options.out)
+    recipe = recipe_of(options.recipe)
+    if options.epochs:
+        recipe = recipe.change(epochs=options.epochs)
+    what = experiment(options.step, recipe, options.seed)
+    with joined(options.device) as processes:
+        device = processes.device(options.device)
+        with processes.in_turn():
+            images = images_for(recipe, options.images)
+        engine = Engine(
+            processes, options.at_once, options.workers, options.save_minutes, options.save_steps, options.compile
+        )
+        if processes.first:
+            print(f"step {what.step}, recipe {recipe.name}, seed {what.seed}, on {images.note}", flush=True)
+            if processes.count > 1:
+                print(f"{processes.count} processes", flush=True)
+        try:
+            result = run_training(
+                what,
+                images,
+                device=device,
+                report=_Console(recipe.fast() if fast_mode() else recipe, len(images.train)),
+                folder=options.out,
+                engine=engine,
+            )
+        except Stopped as stopped:
+            if processes.first:
+                print(stopped, flush=True)
+            return 128 + signal.SIGTERM
     return 0 if result.record["status"] == "complete" else 130
+
+
+def shards(options):
+    """Pack a folder with train/ and val/ into tar files, for data sets that are read over a network."""
+    from convnext_lessons.shards import write_shards
+
+    print(f"written: {write_shards(options.source, options.folder)}; train on it with --images.")
+    return 0
+
+
+class _Console:
+    """A line for every point of a run's curve: how far, how fast, how well, and when it will be done."""
+
+    def __init__(self, recipe, count):
+        self.whole = count // recipe.batch_size * recipe.batch_size * recipe.epochs
+        self.before = None
+
+    def __call__(self, point):
+        words = f"{point['pictures']:>11,} pictures"
+        words += f"  loss {point['loss']:.3f}" if point["loss"] is not None else ""
+        pictures, seconds = (point[name] - (self.before or point)[name] for name in ("pictures", "seconds"))
+        if pictures and seconds:
+            rate = pictures / seconds
+            words += f"  {rate:,.0f} images/s  {_duration((self.whole - point['pictures']) / rate)} left"
+        words += f"  waiting {point['waiting']:.0%}" if "waiting" in point else ""
+        words += f"  accuracy {point['accuracy']:.1%}" if "accuracy" in point else ""
+        words += f" (unaveraged {point['accuracy_unaveraged']:.1%})" if "accuracy_unaveraged" in point else ""
+        print(words, flush=True)
+        self.before = point
+
+
+def _duration(seconds):
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {int(seconds) % 60:02d} s"
 
 
 def reference(options):
@@ -206,6 +261,13 @@ def _image_findings(folder):
         yield False, str(error)
 
 
+def _positive(words):
+    number = int(words)
+    if number < 1:
+        raise ValueError(words)
+    return number
+
+
 def _has(name):
     return importlib.util.find_spec(name) is not None
 
@@ -235,11 +297,25 @@ def _parser():
 
     added = command(train)
     added.add_argument("--step", default="11", metavar="LABEL", help="0 to 11, or 3a, 6a, 6c, 6d, 11a (%(default)s)")
-    added.add_argument("--recipe", default="pocket", metavar="NAME", help="pocket or lesson (%(default)s)")
+    added.add_argument("--recipe", default="pocket", metavar="NAME", help="pocket, lesson, paper, … (%(default)s)")
     added.add_argument("--images", metavar="WHICH", help="imagenette, stand-in, or a folder with train/ and val/")
+    added.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
     added.add_argument("--seed", type=int, default=0)
     added.add_argument("--out", required=True, metavar="DIR")
     added.add_argument("--device", metavar="NAME", help="cpu or cuda; the best there is unless given")
+    added.add_argument("--at-once", type=_positive, metavar="N", help="most pictures in a forward pass on one device")
+    added.add_argument("--workers", type=int, metavar="N", help="loader processes for each training process")
+    added.add_argument(
+        "--save-minutes", type=float, default=10.0, metavar="N", help="between checkpoints (%(default)s)"
+    )
+    added.add_argument("--save-steps", type=_positive, metavar="N", help="the same in steps")
+    added.add_argument("--compile", action="store_true", help="translate the network with torch.compile first")
+
+    added = command(shards)
+    added.add_argument(
+        "source", metavar="SOURCE", help="a folder with train/ and val/, a folder in them for each class"
+    )
+    added.add_argument("folder", metavar="DIR", help="a new folder for the tar files and shards.json")
 
     added = command(reference)
     added.add_argument(

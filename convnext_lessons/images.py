@@ -32,7 +32,7 @@ from convnext_lessons.machine import (
     save_tensors,
     storage_error,
 )
-from convnext_lessons.recipe import FAST_IMAGE_SIZE
+from convnext_lessons.recipe import FAST_IMAGE_SIZE, MEAN, STD
 from convnext_lessons.shapes import SHAPES, render
 
 ARCHIVE = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
@@ -52,7 +52,6 @@ CLASSES = {
 }
 CACHE_VERSION = 1
 MARGIN = 1.25  # training pictures are kept a quarter larger than they are used, so that crops keep their detail
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's weights expect them
 
 
 class ImagesError(CourseError):
@@ -156,21 +155,43 @@ class Augmentation:
         )
 
 
-def training_batches(images, recipe, seed, epoch):
-    """Yield (pictures, labels) of one epoch, shuffled and augmented as functions of seed and epoch; a rest smaller
-    than a batch is left out."""
-    count = len(images.train)
+def epoch_order(count, recipe, seed, epoch):
+    """The places of an epoch's pictures, shuffled as a function of seed and epoch; a rest smaller than a batch is left
+    out, and what is repeated comes one after the other."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(2 * _mix(seed, epoch) + 1))
-    augment = Augmentation(count, seed, epoch, recipe.crop_scale)
-    for which in order[: count - count % recipe.batch_size].view(-1, recipe.batch_size):
-        here = which.to(images.train.device)
-        yield augment(images.train[here], which, recipe.image_size), images.train_labels[here]
+    if recipe.repeats > 1:
+        order = order[: math.ceil(count / recipe.repeats)].repeat_interleave(recipe.repeats)
+    return order[: count - count % recipe.batch_size]
 
 
-def validation_batches(images, batch_size=256):
-    """Yield (pictures, labels) of the whole validation set, in order."""
-    for pictures, labels in zip(images.val.split(batch_size), images.val_labels.split(batch_size), strict=True):
+def training_batches(images, recipe, seed, epoch, first=0, rank=0, count=1, at_once=None):
+    """Yield (pictures, labels) of one epoch, shuffled and augmented as functions of seed and epoch.
+
+    Args:
+        first: the batch to begin with.
+        rank, count: of ``count`` processes this one gets every picture whose place in the batch is ``rank`` or so many
+            further on.
+        at_once: most pictures in a piece; a batch comes in several pieces where it is larger.
+    """
+    augment = Augmentation(len(images.train), seed, epoch, recipe.crop_scale)
+    order = epoch_order(len(images.train), recipe, seed, epoch).view(-1, recipe.batch_size)
+    for batch in order[first:, rank::count]:
+        for which in batch.split(at_once or recipe.batch_size):
+            here = which.to(images.train.device)
+            yield augment(images.train[here], which, recipe.image_size), images.train_labels[here]
+
+
+def validation_batches(images, batch_size=256, rank=0, count=1):
+    """Yield (pictures, labels) of the validation set, in order; of several processes each gets its share, and none of
+    the pictures comes twice."""
+    shares = (tensor[rank::count].split(batch_size) for tensor in (images.val, images.val_labels))
+    for pictures, labels in zip(*shares, strict=True):
         yield standardize(pictures), labels
+
+
+def seed_of(*numbers):
+    """A seed for torch from any numbers: the same for the same ones, unrelated for others."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=4).digest())
 
 
 def _mix(seed, epoch):
@@ -249,14 +270,50 @@ def _fetch(archive, progress):
 # Decoding once --------------------------------------------------------------------------------------------------------
 
 
-def _from_folder(folder, source, size, progress):
-    """Pictures of a folder out of the cache, decoded first where the cache does not hold them."""
+def class_folders(folder):
+    """torchvision's ``ImageFolder`` of ``train/`` and ``val/``, as a dictionary.
+
+    Raises:
+        ImagesError: one is missing, or they have other classes.
+    """
     splits = {name: _files(folder / name) for name in ("train", "val")}
-    classes = splits["train"].classes
-    if classes != splits["val"].classes:
+    if splits["train"].classes != splits["val"].classes:
         raise ImagesError(
             f"{folder}/train and {folder}/val have different classes; both need the same folders, one for each class."
         )
+    return splits
+
+
+def decoded(file, name=None):
+    """A picture in RGB, from a path or an open file; ``name`` is what an error calls it.
+
+    Raises:
+        ImagesError: it is no readable picture.
+    """
+    try:
+        with Image.open(file) as opened:
+            return opened.convert("RGB")
+    except Exception as error:  # Pillow's formats each break in a way of their own
+        raise ImagesError(f"{name or file} is not a readable picture ({error}); replace or delete it.") from error
+
+
+def common_square(sizes):
+    """The side that pictures of these (width, height) share, 0 where they do not: photographs have many shapes, so that
+    a folder of equal squares has been squashed or cropped by somebody."""
+    sizes = set(sizes)
+    return next(iter(sizes))[0] if len(sizes) == 1 and len(set(*sizes)) == 1 else 0
+
+
+def note_of(source, folder, square):
+    """What is said beside every number measured on a folder of pictures."""
+    squashed = f", squashed to {square}×{square}" if square else ""
+    return f"Imagenette v2{squashed}" if source == "imagenette" else f"{folder.name}{squashed}"
+
+
+def _from_folder(folder, source, size, progress):
+    """Pictures of a folder out of the cache, decoded first where the cache does not hold them."""
+    splits = class_folders(folder)
+    classes = splits["train"].classes
     _check_room(folder, splits, size)
 
     fingerprint = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN}".encode())
@@ -277,13 +334,11 @@ def _from_folder(folder, source, size, progress):
             progress(f"decoding {len(split.samples)} pictures of {folder.name}/{name}, once …")
             content[name] = _decode([path for path, _ in split.samples], side, sides)
             content[f"{name}_labels"] = torch.tensor([label for _, label in split.samples])
-        # Photographs have many shapes; a folder of equal squares has been squashed or cropped by somebody.
-        content["squares"] = next(iter(sides))[0] if len(sides) == 1 and len(set(*sides)) == 1 else 0
+        content["squares"] = common_square(sides)
         content["checksum"] = _checksum(content)
         save_tensors(content, cache)
         content = _read_cache(cache, fingerprint)
-    squashed = f", squashed to {content['squares']}×{content['squares']}" if content["squares"] else ""
-    note = f"Imagenette v2{squashed}" if source == "imagenette" else f"{folder.name}{squashed}"
+    note = note_of(source, folder, content["squares"])
     names = tuple(CLASSES.get(name, name) for name in classes)
     return Images(
         source, note, names, size, **{key: content[key] for key in ("train", "train_labels", "val", "val_labels")}
@@ -316,11 +371,7 @@ def _decode(paths, side, sides):
     out = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
 
     def one(index):
-        try:
-            with Image.open(paths[index]) as opened:
-                picture = opened.convert("RGB")
-        except Exception as error:  # Pillow's formats each break in a way of their own
-            raise ImagesError(f"{paths[index]} is not a readable picture ({error}); replace or delete it.") from error
+        picture = decoded(paths[index])
         width, height = picture.size
         short = min(width, height)
         left, top = (width - short) / 2, (height - short) / 2

@@ -1,27 +1,49 @@
-"""The one training loop of the course: seeds, mixed precision, checkpoints, and progress told to a callable."""
+"""The one training loop of the course: on a laptop's two cores, or on many GPUs of several machines for days."""
 
 import contextlib
 import itertools
-import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from convnext_lessons.images import training_batches, validation_batches
-from convnext_lessons.machine import CourseError, atomic, fast_mode, made, save_tensors, storage_error, wait_for
-from convnext_lessons.machine import device as choose_device
+from convnext_lessons.checkpoints import Journal, read_checkpoint
+from convnext_lessons.images import Images, seed_of
+from convnext_lessons.loading import ALONE, Validation, training_stream, usual_workers
+from convnext_lessons.machine import CourseError, fast_mode, made, wait_for
 from convnext_lessons.network import build, initialize
+from convnext_lessons.processes import Processes, Stopped, StopRequest
 from convnext_lessons.records import Experiment, Ledger, record_of
 
 POINTS_PER_EPOCH = 10  # of the curve
-CHECKPOINT_VERSION = 1
-PARTS = ("network", "optimizer", "scaler")  # of a trainer, whose state a checkpoint keeps
+PARTS = ("network", "average", "optimizer", "scaler")  # of a trainer, whose state a checkpoint keeps
+NUMBERS = ("steps", "epochs_done", "seconds", "total", "count", "last_loss")
 
 
 class TrainingError(CourseError):
     """A run that cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the work is done; but for rounding none of it changes what is learnt.
+
+    Attributes:
+        processes: those that ``torchrun`` started, from ``processes.joined``.
+        at_once: most pictures in a forward pass; a batch is gathered out of several where a process's share is larger.
+        workers: loader processes for each training process; as many as there are cores unless given.
+        save_minutes: between checkpoints inside an epoch; each epoch ends with one anyway.
+        save_steps: the same in steps; none unless given.
+        compiled: translate the network with ``torch.compile`` first, which takes minutes and may pay in hours.
+    """
+
+    processes: Processes = ALONE
+    at_once: int | None = None
+    workers: int | None = None
+    save_minutes: float = 10.0
+    save_steps: int | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,59 +87,72 @@ def make_network(experiment, classes, device):
     return network.to(device, memory_format=torch.channels_last)
 
 
-def train(experiment, images, device=None, report=lambda point: None, ledger=None, folder=None):
+def train(experiment, images, device=None, report=lambda point: None, ledger=None, folder=None, engine=None):
     """Train an experiment's network and record the run.
 
     Args:
         experiment: an ``Experiment``; fast mode cuts its recipe down.
-        images: ``Images`` of the recipe's image size.
+        images: what ``files.images_for`` gives for the recipe.
         device: where to train; the best there is unless given.
         report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}`` and at times
-            ``"accuracy"``; the loss is None where a run is stopped before it was read for the first time.
+            ``"accuracy"``; the loss is None where a run is stopped before it was read for the first time. Pictures
+            that were read one by one add ``"waiting"``, the share of the time spent waiting for them; a moving average
+            adds ``"accuracy_unaveraged"``, that of the weights behind it.
         ledger: the ``Ledger`` that gets the record; the learner's own unless given.
-        folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on after its last whole epoch, and
-            one that is finished is not trained or recorded again.
+        folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on where it was saved, and one
+            that is finished is not trained or recorded again.
+        engine: an ``Engine``; this process alone unless given.
 
     Returns:
         A ``Run``. An interruption (the stop button, Ctrl-C) ends the training early, and what was learnt is kept and
         recorded.
 
     Raises:
-        TrainingError: the loss is no longer a number, or the folder holds another run.
+        TrainingError: the loss is no longer a number, or pictures and recipe do not fit together.
+        CheckpointError: the folder holds another run, or nothing that can be read.
+        Stopped: SIGTERM came (or, among several processes, SIGINT); the state is saved in the folder.
         DeviceError: the device is not there.
     """
-    device = choose_device(device)
+    engine = engine or Engine()
+    device = engine.processes.device(device)
     ledger = ledger or Ledger()
     made(ledger.path.parent)  # better now than after the training
-    experiment = _as_it_runs(experiment, images)
+    experiment = _as_it_runs(experiment, images, engine.processes)
     recipe = experiment.recipe
-    images = images.to(device)
-    network = make_network(experiment, len(images.classes), device)
-    trainer = _Trainer(network, recipe, device, len(images.classes))
-    log = _Log(folder, experiment, images.note)
-    curve = log.begin(trainer)
+    if isinstance(images, Images) and recipe.augmentation == "batches":
+        images = images.to(device)
+    trainer = _Trainer(experiment, images, device, engine)
+    journal = Journal(folder, {"images": images.note, **experiment.settings()}, engine.processes.first)
+    curve = trainer.restore(journal.begin(device), folder)
     was_finished = trainer.epochs_done == recipe.epochs
 
     def tell(point):
         curve.append(point)
-        log.write(point)
-        report(point)
+        if engine.processes.first:
+            journal.write(point)
+            report(point)
+
+    def save():
+        if journal.writes:
+            journal.save(trainer.state(curve))
 
     status = "complete"
-    try:
-        for epoch in range(trainer.epochs_done, recipe.epochs):
-            # Whatever draws random numbers inside an epoch draws the same ones after a resumption.
-            torch.manual_seed(experiment.seed * 100_003 + epoch)
-            for point in trainer.epoch(images, experiment.seed, epoch):
-                tell(point)
-            tell({**_rounded(trainer), "loss": curve[-1]["loss"], "accuracy": evaluate(network, images, device)})
-            log.save(trainer, curve)
-    except KeyboardInterrupt:
-        status = "interrupted"
-        if trainer.pictures:
-            with contextlib.suppress(KeyboardInterrupt):
-                tell({**_rounded(trainer), "loss": trainer.last_loss, "accuracy": evaluate(network, images, device)})
-    network.eval()
+    with StopRequest(engine.processes) if folder else contextlib.nullcontext() as request:
+        try:
+            for epoch in range(trainer.epochs_done, recipe.epochs):
+                for point in trainer.epoch(epoch, request, save):
+                    tell(point)
+                tell(trainer.judged())
+                trainer.epochs_done = epoch + 1
+                save()
+        except KeyboardInterrupt:
+            status = "interrupted"
+            if trainer.steps:
+                with contextlib.suppress(KeyboardInterrupt):
+                    tell(trainer.judged())
+    if status == "complete":
+        journal.end()
+    network = trainer.result()
     record = record_of(
         experiment,
         images,
@@ -125,41 +160,67 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
         str(trainer.precision).removeprefix("torch."),
         curve,
         status,
+        processes=engine.processes.count,
         seconds=round(trainer.seconds, 2),
     )
-    if not was_finished:
+    if not was_finished and engine.processes.first:
         ledger.append(record)
     return Run(record, network)
 
 
+def load_run(folder, device=None):
+    """The experiment and the network of a run's last checkpoint, its averaged weights where it keeps them.
+
+    Returns:
+        (``Experiment``, network in evaluation mode)
+
+    Raises:
+        CheckpointError: there is no checkpoint that can be read.
+    """
+    device = ALONE.device(device)
+    saved = read_checkpoint(folder, device)
+    experiment = Experiment.from_settings(saved["signature"])
+    network = make_network(experiment, saved["classes"], device)
+    average = experiment.recipe.averaged(network)
+    network.load_state_dict(saved["network"])
+    if average:
+        average.load_state_dict(saved["average"])
+    return experiment, (average.module if average else network).eval()
+
+
 @torch.no_grad()
-def evaluate(network, images, device):
-    """Share of the validation pictures that a network classifies right, from 0 to 1."""
+def evaluate(network, batches, device, processes=ALONE):
+    """Share of the pictures in (pictures, labels) batches that a network classifies right, from 0 to 1; of several
+    processes each brings its own batches, and all get the share over all of them."""
     was_training = network.training
     network.eval()
-    right = 0
-    for pictures, labels in validation_batches(images):
+    right = count = 0
+    for pictures, labels in batches:
         with torch.autocast(device.type, precision_for(device), enabled=device.type == "cuda"):
-            right += (network(pictures).argmax(1) == labels).sum().item()
+            right += (network(pictures).argmax(1) == labels).sum()
+        count += len(labels)
     network.train(was_training)
-    return right / len(images.val)
+    right, count = processes.sum(int(right), count)
+    return right / count
 
 
 def estimate_seconds(experiment, images, device=None, batches=3):
     """Seconds that ``train`` will take here, evaluations included, from the fastest of a few batches after one that
     warms up: whatever else the machine does at the moment makes single batches slow."""
-    device = choose_device(device)
-    experiment = _as_it_runs(experiment, images)
+    device = ALONE.device(device)
+    experiment = _as_it_runs(experiment, images, ALONE)
     recipe = experiment.recipe
-    some = images.to(device)
-    trainer = _Trainer(make_network(experiment, len(images.classes), device), recipe, device, len(images.classes))
-    stream = itertools.cycle(itertools.islice(training_batches(some, recipe, experiment.seed, 0), 1 + batches))
-    trainer.step(*next(stream), 0.0)
+    if isinstance(images, Images):
+        images = images.to(device)
+    trainer = _Trainer(experiment, images, device, Engine())
+    stream = training_stream(images, recipe, experiment.seed, 0, device)
+    stream = itertools.cycle(itertools.islice(stream, 1 + batches))
+    trainer.step([next(stream)], 0.0)
     spent = []
     for _ in range(batches):
         wait_for(device)
         start = time.perf_counter()
-        trainer.step(*next(stream), 0.0)
+        trainer.step([next(stream)], 0.0)
         wait_for(device)
         spent.append(time.perf_counter() - start)
     a_batch = min(spent)
@@ -169,124 +230,217 @@ def estimate_seconds(experiment, images, device=None, batches=3):
 
 
 class _Trainer:
-    """Network, optimizer, scaler and how far they have come."""
+    """Network, average, optimizer, scaler and how far they have come."""
 
-    def __init__(self, network, recipe, device, classes):
-        self.network, self.recipe, self.device = network, recipe, device
+    def __init__(self, experiment, images, device, engine):
+        self.recipe, self.seed, self.images = experiment.recipe, experiment.seed, images
+        self.device, self.engine, self.processes = device, engine, engine.processes
+        self.classes = len(images.classes)
+        self.network = make_network(experiment, self.classes, device)
         self.precision = precision_for(device)
-        self.optimizer = recipe.optimizer(network)
+        self.average = self.recipe.averaged(self.network)
+        self.optimizer = self.recipe.optimizer(self.network)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        self.loss, self.mix = recipe.loss(), recipe.mixing(classes)
-        self.epochs_done, self.pictures, self.seconds, self.last_loss = 0, 0, 0.0, None
+        self.loss, self.mix = self.recipe.loss(), self.recipe.mixing(self.classes)
+        self.steps, self.epochs_done, self.seconds, self.last_loss = 0, 0, 0.0, None
+        self.total, self.count = 0.0, 0  # the losses since the curve's last point
+        self.workers = 0 if fast_mode() else engine.workers
+        if self.workers is None:
+            self.workers = usual_workers(self.processes)
+        self.validation = Validation(images, self.recipe, device, self.processes, self.workers)
+        self.stream = None  # begins where a checkpoint says
+        self.parallel = self.network
+        if self.processes.count > 1:
+            self.parallel = self._spread()
+        self.forward = torch.compile(self.parallel) if engine.compiled else self.parallel
 
-    def step(self, pictures, labels, progress):
-        """One update at ``progress`` epochs; the loss as a tensor, so that a GPU need not be waited for."""
+    def _spread(self):
+        """The network under ``DistributedDataParallel``, past its first backward pass: after that one it sorts anew in
+        which order gradients are added up, which would make a resumed run differ from an uninterrupted one."""
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        parallel = DistributedDataParallel(self.network, device_ids=ids)
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        side = self.recipe.image_size
+        parallel(torch.zeros(2, 3, side, side, device=self.device)).sum().backward()
+        self.network.load_state_dict(before)
+        self.optimizer.zero_grad(set_to_none=True)
+        return parallel
+
+    @property
+    def pictures(self):
+        """How many pictures all processes have trained on."""
+        return self.steps * self.recipe.batch_size
+
+    def step(self, pieces, progress):
+        """One update at ``progress`` epochs from this process's pieces of a batch, each (pictures, labels).
+
+        Returns:
+            This process's share of the batch's mean loss, as a tensor, so that a GPU need not be waited for.
+        """
+        # Whatever draws random numbers draws the same ones after a resumption.
+        torch.manual_seed(seed_of(self.seed, self.steps, self.processes.rank))
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate_at(progress)
-        pictures, labels = self.mix(pictures, labels)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, self.precision, enabled=self.device.type == "cuda"):
-            loss = self.loss(self.network(pictures), labels)
-        self.scaler.scale(loss).backward()
+        told = 0.0
+        for number, (pictures, labels) in enumerate(pieces, start=1):
+            # Only the last piece's backward pass has to wait for the other processes.
+            waits = number == len(pieces) or self.processes.count == 1
+            share = len(labels) / self.recipe.batch_size
+            with contextlib.nullcontext() if waits else self.parallel.no_sync():
+                pictures, labels = self.mix(pictures, labels)
+                with torch.autocast(self.device.type, self.precision, enabled=self.device.type == "cuda"):
+                    loss = self.loss(self.forward(pictures), labels)
+                # The processes' gradients are averaged, so each brings its share of the sum times their number.
+                self.scaler.scale(loss * (share * self.processes.count)).backward()
+            told = told + loss.detach().double() * share
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.detach()
+        if self.average:
+            self.average.update_parameters(self.network)
+        self.steps += 1
+        return told
 
-    def epoch(self, images, seed, epoch):
-        """Train for one epoch; yield a point of the curve some ten times, its loss the mean since the last."""
+    def epoch(self, epoch, request, save):
+        """Train what is left of an epoch; yield a point of the curve some ten times, its loss the mean since the last.
+
+        Args:
+            request: a ``StopRequest``, or None where nothing can be saved.
+            save: is called without arguments to keep the state inside the epoch.
+        """
         self.network.train()
-        batches = len(images.train) // self.recipe.batch_size
+        batches = len(self.images.train) // self.recipe.batch_size
         ends = {batches * (part + 1) // POINTS_PER_EPOCH for part in range(POINTS_PER_EPOCH)}
-        total, count, start = 0.0, 0, time.perf_counter()
-        for number, (pictures, labels) in enumerate(training_batches(images, self.recipe, seed, epoch), start=1):
+        first, start, waited = self.steps - epoch * batches + 1, time.perf_counter(), 0.0
+        saved, last_save = self.steps, start
+        for number in range(first, batches + 1):
+            before = time.perf_counter()
+            pieces = self._next_batch()
+            waited += time.perf_counter() - before
             # The rate of the step's end, so that the first step of the warm-up is not wasted on a rate of 0.
-            total = total + self.step(pictures, labels, epoch + number / batches)
-            count += 1
-            self.pictures += len(pictures)
+            self.total = self.total + self.step(pieces, epoch + number / batches)
+            self.count += 1
+            now = time.perf_counter()
             if number in ends:
-                self.last_loss = round(total.item() / count, 5)  # waits for the GPU
-                self.seconds += time.perf_counter() - start
-                if not self.last_loss < float("inf"):
-                    raise TrainingError(
-                        f"The loss is no longer a number after {self.pictures} pictures; choose a lower learning_rate "
-                        f"than {self.recipe.learning_rate}."
+                (self.total,) = self.processes.sum(float(self.total))  # waits for the GPU
+                self.last_loss = round(self.total / self.count, 5)
+                now = time.perf_counter()
+                self.seconds += now - start
+                self._check(self.last_loss < float("inf"), "loss is")
+                point = {**self._place(), "loss": self.last_loss}
+                if self.recipe.augmentation != "batches":
+                    point["waiting"] = round(waited / (now - start), 3)
+                yield point
+                self.total, self.count, start, waited = 0.0, 0, time.perf_counter(), 0.0
+            if request:
+                due = self.engine.save_steps and self.steps - saved >= self.engine.save_steps
+                due = due or now - last_save > 60 * self.engine.save_minutes
+                leave, due = self.processes.any(request.made, bool(due) and self.processes.first)
+                if leave or due:
+                    (total,) = self.processes.sum(float(self.total))
+                    self.total = total if self.processes.first else 0.0
+                    self.seconds += time.perf_counter() - start
+                    save()
+                    saved, last_save, start = self.steps, time.perf_counter(), time.perf_counter()
+                if leave:
+                    raise Stopped(
+                        f"Stopped after {self.pictures:,} pictures, and saved; the same command goes on from there."
                     )
-                yield {**_rounded(self), "loss": self.last_loss}
-                total, count, start = 0.0, 0, time.perf_counter()
-        self.epochs_done = epoch + 1
 
-
-def _rounded(trainer):
-    return {"pictures": trainer.pictures, "seconds": round(trainer.seconds, 2)}
-
-
-class _Log:
-    """``log.jsonl`` and ``last.pt`` of a run that has a folder; does nothing for one that has not."""
-
-    def __init__(self, folder, experiment, note):
-        self.folder = Path(folder) if folder else None
-        self.signature = {"version": CHECKPOINT_VERSION, "images": note, **experiment.settings()}
-
-    def begin(self, trainer):
-        """Set a trainer to the saved state, where there is one, and return the curve up to there."""
-        if not self.folder:
-            return []
-        path = self.folder / "last.pt"
-        curve = self._restore(trainer, path) if path.exists() else []
-        # A log may be ahead of its checkpoint; what is trained again is logged again.
-        with atomic(self.folder / "log.jsonl") as part:
-            part.write_text("".join(json.dumps(point) + "\n" for point in curve), encoding="utf-8")
-        return curve
-
-    def _restore(self, trainer, path):
-        try:
-            saved = torch.load(path, weights_only=True, map_location=trainer.device)
-        except Exception as error:  # a damaged file can raise nearly anything
-            raise TrainingError(f"The checkpoint {path} cannot be read; delete it to start this run anew.") from error
-        signature = saved.get("signature") if isinstance(saved, dict) else None
-        if not isinstance(signature, dict):
-            raise TrainingError(f"{path} is not a checkpoint of the course; choose another folder, or delete it.")
-        if signature != self.signature:
-            differ = [key for key in self.signature if signature.get(key) != self.signature[key]]
-            raise TrainingError(
-                f"{path} belongs to another run (its {', '.join(differ)} differ); choose another folder, or delete it."
+    def _next_batch(self):
+        """This process's pieces of the next batch."""
+        if self.stream is None:
+            self.stream = training_stream(
+                self.images,
+                self.recipe,
+                self.seed,
+                self.steps,
+                self.device,
+                self.processes,
+                self.engine.at_once,
+                self.workers,
             )
+        mine = len(range(self.processes.rank, self.recipe.batch_size, self.processes.count))
+        pieces = []
+        while mine > 0:
+            pieces.append(next(self.stream))
+            mine -= len(pieces[-1][1])
+        return pieces
+
+    def judged(self):
+        """A point of the curve with the accuracy."""
+        self.processes.share(self.network.buffers())  # each process has seen other pictures, and BatchNorm keeps count
+        point = {**self._place(), "loss": self.last_loss}
+        point["accuracy"] = evaluate(self.result(), self.validation, self.device, self.processes)
+        if self.average:
+            point["accuracy_unaveraged"] = evaluate(self.network, self.validation, self.device, self.processes)
+        return point
+
+    def result(self):
+        """The network that the run leaves, in evaluation mode."""
+        return (self.average.module if self.average else self.network).eval()
+
+    def _place(self):
+        return {"pictures": self.pictures, "seconds": round(self.seconds, 2)}
+
+    def _check(self, fine, what):
+        if not fine:
+            raise TrainingError(
+                f"The {what} no longer a number after {self.pictures} pictures; choose a lower learning_rate than "
+                f"{self.recipe.learning_rate}."
+            )
+
+    def state(self, curve):
+        """Everything that a checkpoint keeps.
+
+        Raises:
+            TrainingError: a weight is no longer a number; the checkpoint before it is worth more.
+        """
+        self._check(all(bool(weight.isfinite().all()) for weight in self.network.parameters()), "weights are")
+        judged = [point for point in curve if "accuracy" in point]
+        best = max(judged, key=lambda point: point["accuracy"]) if judged else None
+        parts = {name: getattr(self, name).state_dict() for name in PARTS if getattr(self, name)}
+        numbers = {name: getattr(self, name) for name in NUMBERS}
+        return {"classes": self.classes, "curve": curve, "best": best, **numbers, **parts}
+
+    def restore(self, saved, folder):
+        """Go to the state of a checkpoint, where there is one; return the curve up to there."""
+        steps = saved["steps"] if saved else 0
+        if self.processes.sum(steps)[0] != steps * self.processes.count:
+            raise TrainingError(
+                f"The processes find different checkpoints in {folder}; it has to be on a disk that all machines share."
+            )
+        if not saved:
+            return []
         for name in PARTS:
-            getattr(trainer, name).load_state_dict(saved[name])
-        curve = saved["curve"]
-        trainer.epochs_done, trainer.last_loss = saved["epochs_done"], curve[-1]["loss"]
-        trainer.pictures, trainer.seconds = curve[-1]["pictures"], curve[-1]["seconds"]
-        return curve
-
-    def write(self, point):
-        if not self.folder:
-            return
-        try:
-            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(point) + "\n")
-        except OSError as error:
-            raise storage_error(self.folder, error) from error
-
-    def save(self, trainer, curve):
-        if not self.folder:
-            return
-        parts = {name: getattr(trainer, name).state_dict() for name in PARTS}
-        content = {"signature": self.signature, "epochs_done": trainer.epochs_done, "curve": curve, **parts}
-        save_tensors(content, self.folder / "last.pt")
+            if name in saved:
+                getattr(self, name).load_state_dict(saved[name])
+        for name in NUMBERS:
+            setattr(self, name, saved[name])
+        if not self.processes.first:
+            self.total = 0.0  # the first process brings what all had added up
+        return saved["curve"]
 
 
-def _as_it_runs(experiment, images):
+def _as_it_runs(experiment, images, processes):
     """The experiment as this machine runs it: cut down in fast mode; checked against the pictures."""
     if fast_mode():
         experiment = Experiment(experiment.architecture, experiment.recipe.fast(), experiment.seed)
-    if images.size != experiment.recipe.image_size:
+    recipe = experiment.recipe
+    if not isinstance(images, Images) and recipe.augmentation == "batches":
+        raise TrainingError(f"The recipe '{recipe.name}' works on pictures in memory; load them with load_images.")
+    if isinstance(images, Images) and images.size != recipe.validation_size:
         raise TrainingError(
-            f"The recipe takes pictures of {experiment.recipe.image_size} px, and these have {images.size}; "
-            f"load them with size={experiment.recipe.image_size}."
+            f"The recipe takes pictures of {recipe.validation_size} px, and these have {images.size}; "
+            f"load them with size={recipe.validation_size}."
         )
-    if len(images.train) < experiment.recipe.batch_size:
+    if processes.count > recipe.batch_size:
         raise TrainingError(
-            f"{len(images.train)} training pictures do not fill one batch of {experiment.recipe.batch_size}; "
+            f"{processes.count} processes cannot share a batch of {recipe.batch_size} pictures; start fewer."
+        )
+    if len(images.train) < recipe.batch_size:
+        raise TrainingError(
+            f"{len(images.train)} training pictures do not fill one batch of {recipe.batch_size}; "
             "choose a smaller batch_size."
         )
     return experiment

@@ -16,5 +16,5 @@ def test_a_lesson_opens_with_plain_words(capsys):
 def test_the_scale_can_be_chosen(capsys):
     assert open_lesson(step=4, scale="lesson")[1].name == "lesson"
     assert 'open_lesson(step=4, scale="pocket") trains like them' in capsys.readouterr().out
-    with pytest.raises(RecipeError, match="There is no scale 'huge'; there are pocket and lesson"):
+    with pytest.raises(RecipeError, match="There is no recipe 'huge'; there are pocket, lesson, paper"):
         open_lesson(step=4, scale="huge")

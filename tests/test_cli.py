@@ -40,7 +40,7 @@ def test_a_run_that_is_stopped_at_once_ends_in_words(tmp_path, monkeypatch, caps
         (["train", "--step", "12", "--out", "x"], "There is no step '12' on the road"),
         (["train", "--device", "cuda:99", "--out", "x"], "GPUs here"),
         (["run", "77"], "There is no lesson 77"),
-        (["train", "--recipe", "huge", "--out", "x"], "There is no scale 'huge'"),
+        (["train", "--recipe", "huge", "--out", "x"], "There is no recipe 'huge'"),
         (["reference", "nothing"], "There is no collection 'nothing'"),
         (["run", "--in-place", "--fast"], "leave out --in-place"),
     ],

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from convnext_lessons.architecture import RESNET50
-from convnext_lessons.images import stand_in
+from convnext_lessons.checkpoints import CheckpointError
+from convnext_lessons.images import stand_in, validation_batches
 from convnext_lessons.machine import DeviceError, StorageError
 from convnext_lessons.recipe import Recipe
 from convnext_lessons.records import Experiment, Ledger, experiment
@@ -109,7 +110,7 @@ def test_every_point_of_the_curve_is_reported(run_of):
 
 def test_the_accuracy_is_that_of_the_network_it_returns(run_of, images):
     run = run_of()
-    assert run.accuracy == run.record["accuracy"] == evaluate(run.network, images, CPU)
+    assert run.accuracy == run.record["accuracy"] == evaluate(run.network, validation_batches(images), CPU)
     assert not run.network.training
 
 
@@ -239,7 +240,7 @@ def test_an_interruption_keeps_what_was_learnt(run_of, images, own_place, pictur
     run = run_of(report=stop_at(pictures))
     assert run.record["status"] == "interrupted"
     assert run.record["curve"][-1]["pictures"] == math.ceil(pictures / 8) * 8
-    assert run.accuracy == evaluate(run.network, images, CPU)
+    assert run.accuracy == evaluate(run.network, validation_batches(images), CPU)
     assert not run.network.training
     assert Ledger(own_place / "ledger.jsonl").runs() == [run.record]
 
@@ -270,7 +271,7 @@ def foreign(path):
 def test_a_damaged_checkpoint_is_refused(run_of, tmp_path, damage, refuses):
     run_of(folder=tmp_path)
     damage(tmp_path / "last.pt")
-    with refuses(TrainingError, str(tmp_path / "last.pt"), "delete"):
+    with refuses(CheckpointError, str(tmp_path / "last.pt"), "delete"):
         run_of(folder=tmp_path)
 
 
@@ -285,14 +286,18 @@ def test_a_damaged_checkpoint_is_refused(run_of, tmp_path, damage, refuses):
 def test_a_checkpoint_of_another_run_is_refused(run_of, tmp_path, other, word, refuses):
     run_of(folder=tmp_path)
     before = (tmp_path / "last.pt").read_bytes()
-    with refuses(TrainingError, str(tmp_path / "last.pt"), word):
+    with refuses(CheckpointError, str(tmp_path / "last.pt"), word):
         run_of(folder=tmp_path, **other)
     assert (tmp_path / "last.pt").read_bytes() == before
 
 
 def test_a_run_leaves_its_log_and_its_checkpoint_only(run_of, tmp_path):
     run_of(folder=tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["last.pt", "log.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "last.pt",
+        "log.jsonl",
+        "tensorboard",
+    ]
 
 
 # What goes wrong ------------------------------------------------------------------------------------------------------
@@ -340,7 +345,7 @@ def test_a_full_disk_under_the_checkpoint_is_one_sentence(run_of, tmp_path, monk
     monkeypatch.setattr(torch, "save", lambda content, path: save(content, "/dev/full"))
     with refuses(StorageError, "full"):
         run_of(folder=tmp_path / "run")
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["log.jsonl"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"log.jsonl", "tensorboard"}
 
 
 # Around the loop ------------------------------------------------------------------------------------------------------
@@ -361,7 +366,7 @@ def test_a_network_is_thinned_and_drawn_from_the_seed():
 def test_evaluate_leaves_the_network_as_it_was(images, training):
     network = make_network(experiment(0, PLAIN), 10, CPU).train(training)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    evaluate(network, images, CPU)
+    evaluate(network, validation_batches(images), CPU)
     assert network.training is training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
@@ -374,7 +379,7 @@ class Oracle(torch.nn.Module):
 
 
 def test_evaluate_counts_what_is_right(images):
-    assert evaluate(Oracle(), images, CPU) == (images.val_labels == 3).sum().item() / 40
+    assert evaluate(Oracle(), validation_batches(images), CPU) == (images.val_labels == 3).sum().item() / 40
 
 
 def test_an_estimate_is_some_seconds(images):

@@ -1,0 +1,191 @@
+import json
+
+import pytest
+import torch
+
+from convnext_lessons.checkpoints import CheckpointError, Journal, read_checkpoint, read_log
+from convnext_lessons.images import stand_in
+from convnext_lessons.machine import StorageError
+from convnext_lessons.recipe import PAPER
+from convnext_lessons.records import experiment
+from convnext_lessons.training import Engine, TrainingError, load_run, train
+
+CPU = torch.device("cpu")
+SAVING = Engine(save_steps=1)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return stand_in(32, train_count=64, val_count=40)
+
+
+@pytest.fixture
+def run(images, tmp_path):
+    """``run(…)`` trains the paper's recipe in fast mode into ``tmp_path / "run"``."""
+
+    def run(step=11, recipe=PAPER, engine=SAVING, **options):
+        return train(experiment(step, recipe), images, device="cpu", folder=tmp_path / "run", engine=engine, **options)
+
+    return run
+
+
+def stop_at(pictures):
+    def report(point):
+        if point["pictures"] == pictures:
+            raise RuntimeError
+
+    return report
+
+
+def test_a_checkpoint_says_what_it_is_of(run, tmp_path):
+    finished = run()
+    saved = read_checkpoint(tmp_path / "run")
+    assert saved["signature"]["recipe"]["name"] == "paper"
+    assert (saved["steps"], saved["epochs_done"], saved["classes"]) == (16, 2, 10)
+    assert saved["best"]["accuracy"] == max(p["accuracy"] for p in finished.record["curve"] if "accuracy" in p)
+    assert {"network", "average", "optimizer", "scaler", "curve"} <= saved.keys()
+
+
+def test_the_one_before_takes_the_place_of_a_damaged_checkpoint(run, tmp_path):
+    whole = run()
+    for path in (tmp_path / "run").glob("*.*"):
+        path.unlink()
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    last = tmp_path / "run" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"last\.pt cannot be read; the run goes on from previous\.pt"):
+        again = run()
+    first, second = whole.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_checkpoint_before_goes_with_the_end_of_the_run(run, tmp_path):
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    assert (tmp_path / "run" / "previous.pt").exists()
+    run()
+    assert not (tmp_path / "run" / "previous.pt").exists()
+
+
+def test_without_a_good_checkpoint_nothing_is_begun(run, tmp_path, refuses):
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / "run" / name).write_bytes(b"torn")
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    with refuses(CheckpointError, "last.pt", "delete"):
+        run()
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("other", [{"step": 10}, {"recipe": PAPER.change(learning_rate=1e-3)}])
+def test_another_run_leaves_a_checkpoint_alone(run, tmp_path, other, refuses):
+    run()
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    with refuses(CheckpointError, "belongs to another run"):
+        run(**other)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_are_never_saved(run, tmp_path, monkeypatch, refuses):
+    steps, step = [], torch.optim.AdamW.step
+
+    def poison(self, *args, **kwargs):
+        steps.append(step(self, *args, **kwargs))
+        if len(steps) == 5:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", poison)
+    with refuses(TrainingError, "no longer a number", "learning_rate"):
+        run()
+    saved = read_checkpoint(tmp_path / "run")
+    assert saved["steps"] == 4
+    assert all(tensor.isfinite().all() for tensor in saved["network"].values())
+
+
+def test_a_full_disk_leaves_the_last_good_state(run, tmp_path, monkeypatch, refuses):
+    saves, save = [], torch.save
+
+    def full(content, path):
+        saves.append(path)
+        save(content, path if len(saves) < 4 else "/dev/full")
+
+    monkeypatch.setattr(torch, "save", full)
+    with refuses(StorageError, "full"):
+        run()
+    monkeypatch.undo()
+    monkeypatch.setenv("CONVNEXT_LESSONS_FAST", "1")
+    assert read_checkpoint(tmp_path / "run")["steps"] == 3
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_time_makes_checkpoints_too(run, tmp_path):
+    with pytest.raises(RuntimeError):
+        run(engine=Engine(save_minutes=0.0), report=stop_at(40))
+    assert read_checkpoint(tmp_path / "run")["steps"] == 4
+
+
+def test_a_run_without_a_reason_saves_at_the_ends_of_epochs_only(run, tmp_path):
+    with pytest.raises(RuntimeError):
+        run(engine=Engine(), report=stop_at(40))
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize("step", [0, 11])
+def test_a_run_is_loaded_with_the_weights_that_were_judged(run, tmp_path, step):
+    finished = run(step)
+    what, network = load_run(tmp_path / "run", "cpu")
+    assert what.step == str(step)
+    assert not network.training
+    first, second = finished.network.state_dict(), network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_network_with_batchnorm_keeps_no_average(run, tmp_path):
+    run(0)
+    assert "average" not in read_checkpoint(tmp_path / "run")
+
+
+def test_a_log_is_read_while_it_is_written(run, tmp_path):
+    finished = run()
+    path = tmp_path / "run" / "log.jsonl"
+    assert read_log(tmp_path / "run") == finished.record["curve"]
+    path.write_text(path.read_text() + '{"pictures": 1')
+    assert read_log(tmp_path / "run") == finished.record["curve"]
+
+
+def test_where_no_run_has_begun_there_is_no_log(tmp_path, refuses):
+    with refuses(CheckpointError, "log.jsonl"):
+        read_log(tmp_path)
+    with refuses(CheckpointError, "last.pt"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_curve_goes_to_tensorboard(run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    finished = run()
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    told = {event.step: event.value for event in events.Scalars("loss")}
+    expected = {point["pictures"]: point["loss"] for point in finished.record["curve"]}
+    assert told == pytest.approx(expected)
+    assert {"accuracy", "accuracy_unaveraged"} <= set(events.Tags()["scalars"])
+
+
+def test_a_journal_without_a_folder_does_nothing():
+    journal = Journal(None, {})
+    assert journal.begin(CPU) is None
+    journal.write({"pictures": 1})
+    journal.save({})
+    journal.end()
+
+
+def test_only_one_process_writes(tmp_path):
+    journal = Journal(tmp_path / "run", {}, writes=False)
+    assert journal.begin(CPU) is None
+    journal.write(json.loads('{"pictures": 1}'))
+    journal.save({})
+    journal.end()
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,137 @@
+"""Runs of several processes under torchrun, on the CPU: hurt, resumed, and held against whole runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from convnext_lessons.images import stand_in, validation_batches
+from convnext_lessons.processes import ProcessesError, joined
+from convnext_lessons.training import evaluate, load_run
+
+HURT = Path(__file__).parent / "hurt.py"
+TRAIN = ("train", "--device", "cpu", "--save-steps", "3", "--workers", "0")
+CPU = torch.device("cpu")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """``launch(count, folder, …)`` trains in fast mode with so many processes and returns what torchrun returned."""
+
+    def run(count, folder, recipe="paper", hurt=(), restarts=0, good=True):
+        command = [sys.executable]
+        if count:
+            command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+            command += [f"--max-restarts={restarts}"]
+        if hurt:
+            command += [str(HURT), *map(str, hurt), str(folder) + ".hurt"]
+        else:
+            command += ["-m", "convnext_lessons"]
+        command += [*TRAIN, "--recipe", recipe, "--out", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+        assert (done.returncode == 0) == good, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def learnt(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "waiting")} for line in lines]
+
+
+def state_of(folder):
+    return torch.load(folder / "last.pt", weights_only=True)
+
+
+def equal(one, other):
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def assert_same_run(folder, whole):
+    assert learnt(folder) == learnt(whole)
+    one, other = state_of(folder), state_of(whole)
+    for part in ("network", "average", "optimizer", "steps", "epochs_done"):
+        assert equal(one[part], other[part]), part
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_killed_run_is_restarted_by_torchrun_and_ends_as_if_nothing_had_been(launch, tmp_path, count):
+    launch(count, tmp_path / "whole")
+    # In the 6th step, in the first epoch, and the last process; the checkpoint is that of the 3rd step.
+    launch(count, tmp_path / "killed", hurt=("SIGKILL", count - 1, 6), restarts=1)
+    assert (tmp_path / "killed.hurt").exists()
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_run_that_is_asked_to_leave_saves_and_goes_on_later(launch, tmp_path, count):
+    launch(count, tmp_path / "whole")
+    done = launch(count, tmp_path / "left", hurt=("SIGTERM", max(0, count - 1), 5), good=False)
+    assert "after 40 pictures, and saved" in done.stdout
+    assert state_of(tmp_path / "left")["steps"] == 5
+    if not count:
+        assert done.returncode == 143
+    launch(count, tmp_path / "left")
+    assert_same_run(tmp_path / "left", tmp_path / "whole")
+
+
+def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):
+    launch(2, tmp_path / "run", hurt=("SIGTERM", 0, 5), good=False)
+    launch(3, tmp_path / "run")
+    assert [point["pictures"] for point in learnt(tmp_path / "run")][-1] == 2 * 64
+    # No picture was counted twice or left out: alone, the same weights have the same accuracy.
+    _, network = load_run(tmp_path / "run", "cpu")
+    images = stand_in(32, train_count=64, val_count=40)
+    assert evaluate(network, validation_batches(images), CPU) == learnt(tmp_path / "run")[-1]["accuracy"]
+
+
+def test_three_processes_learn_what_one_learns(launch, tmp_path):
+    # Without BatchNorm and without anything random in a batch; eight pictures are shared as 3, 3 and 2.
+    for count in (0, 3):
+        launch(count, tmp_path / str(count), recipe="pocket")
+    one, three = (state_of(tmp_path / str(count))["network"] for count in (0, 3))
+    for name, weight in one.items():
+        torch.testing.assert_close(three[name], weight, rtol=1e-3, atol=1e-5)
+
+
+def test_two_machines_survive_the_loss_of_a_process(tmp_path, launch):
+    launch(2, tmp_path / "whole")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=1"]
+    command += [
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint=127.0.0.1:{free_port()}",
+        "--rdzv-id=run",
+        "--local-addr=127.0.0.1",
+    ]
+    command += [str(HURT), "SIGKILL", "1", "6", str(tmp_path / "hurt"), *TRAIN]
+    command += ["--recipe", "paper", "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    machines = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [machine.wait(120) for machine in machines] == [0, 0]
+    assert (tmp_path / "hurt").exists()
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_restarts_on_several_machines_need_a_store_of_their_own(monkeypatch, refuses):
+    settings = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    settings |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_MAX_RESTARTS": "3"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with refuses(ProcessesError, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", "--max-restarts=0"), joined("cpu"):
+        pass
