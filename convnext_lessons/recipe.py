@@ -13,9 +13,10 @@ from convnext_lessons.machine import CourseError
 FAST_IMAGE_SIZE = 32  # in fast mode; the smallest that four stages can take
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's weights expect them
 
-# The paper's RandAugment is timm's with magnitude 9 of 10. On torchvision's scale of 31 strengths an operation of that
-# strength sits at 27, and each of the two is applied with probability 0.5. What stays different: timm draws the
-# magnitude anew around 9 and also inverts and adds while it solarizes; torchvision sometimes leaves a picture alone.
+# The paper's RandAugment is timm's with magnitude 9 of 10. On torchvision's scale of 31 an operation of that strength
+# sits at 27, and each of the two is applied with probability 0.5. What stays different: timm draws the magnitude anew
+# around 9, leaves fewer colours where it posterizes, and has two operations more, inverting and adding while it
+# solarizes, where torchvision has one that does nothing.
 RAND_AUGMENT_MAGNITUDE = 27
 RAND_AUGMENT_OPERATIONS = 2
 RAND_AUGMENT_PROBABILITY = 0.5
