@@ -143,11 +143,12 @@ def _duration(seconds):
 
 def reference(options):
     """Make what is missing of a collection of stored runs."""
+    from convnext_lessons.budget import make_engine
     from convnext_lessons.records import reference_runs
     from convnext_lessons.reference import make, make_times, table
 
-    if options.collection == "times":
-        make_times()
+    if options.collection in ("times", "engine"):
+        (make_times if options.collection == "times" else make_engine)()
         return 0
     make(options.collection, options.processes)
     if options.collection == "pilot":
@@ -319,7 +320,7 @@ def _parser():
 
     added = command(reference)
     added.add_argument(
-        "collection", help="pilot, pocket, trials, budgets, or times for the measured times of all steps"
+        "collection", help="pilot, pocket, trials, budgets; times of all steps; engine, what the machinery costs"
     )
     added.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
 

@@ -121,7 +121,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
     recipe = experiment.recipe
     if isinstance(images, Images) and recipe.augmentation == "batches":
         images = images.to(device)
-    trainer = _Trainer(experiment, images, device, engine)
+    trainer = Trainer(experiment, images, device, engine)
     journal = Journal(folder, {"images": images.note, **experiment.settings()}, engine.processes.first)
     curve = trainer.restore(journal.begin(device), folder)
     was_finished = trainer.epochs_done == recipe.epochs
@@ -212,7 +212,7 @@ def estimate_seconds(experiment, images, device=None, batches=3):
     recipe = experiment.recipe
     if isinstance(images, Images):
         images = images.to(device)
-    trainer = _Trainer(experiment, images, device, Engine())
+    trainer = Trainer(experiment, images, device, Engine())
     stream = training_stream(images, recipe, experiment.seed, 0, device)
     stream = itertools.cycle(itertools.islice(stream, 1 + batches))
     trainer.step([next(stream)], 0.0)
@@ -229,7 +229,7 @@ def estimate_seconds(experiment, images, device=None, batches=3):
     return a_batch * per_epoch * recipe.epochs
 
 
-class _Trainer:
+class Trainer:
     """Network, average, optimizer, scaler and how far they have come."""
 
     def __init__(self, experiment, images, device, engine):

@@ -82,6 +82,8 @@ ROOMS = (
     "records",
     "checkpoints",
     "training",
+    "budget",
+    "transfer",
     "reference",
     "hints",
     "classroom",

@@ -1,0 +1,96 @@
+import urllib.error
+
+import pytest
+import torch
+from torchvision.models import ConvNeXt_Tiny_Weights, convnext_tiny, resnet50
+
+from convnext_lessons import transfer as room
+from convnext_lessons.images import CLASSES, stand_in, validation_batches
+from convnext_lessons.network import build
+from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.transfer import PLACES, PUBLISHED, TransferError, features, published, tuned_head, untouched
+
+
+def test_imagenettes_classes_are_found_among_the_thousand():
+    for _, weights in PUBLISHED.values():
+        names = {name: weights.meta["categories"][place] for name, place in PLACES.items()}
+        assert names == {name: {"springer": "English springer"}.get(name, name) for name in CLASSES.values()}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build(architecture_after(11).thinner(1 / 16)).eval()
+
+
+@pytest.mark.parametrize(("name", "module"), [("ConvNeXt-T", convnext_tiny), ("ResNet-50, modern training", resnet50)])
+def test_published_weights_go_into_the_roads_ends(name, module, full_mode, monkeypatch):
+    theirs = module(weights=None).eval()
+    given = {}
+
+    def fetched(url, **settings):
+        given.update(settings, url=url)
+        return theirs.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetched)
+    ours = published(name)
+    pictures = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(pictures), theirs(pictures), rtol=1e-3, atol=1e-4)
+    assert given["weights_only"] and given["check_hash"]
+
+
+def test_without_a_network_connection_it_is_said(full_mode, monkeypatch, refuses):
+    def offline(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(ConvNeXt_Tiny_Weights, "get_state_dict", offline)
+    with refuses(TransferError, "ConvNeXt-T", "internet"):
+        published("ConvNeXt-T")
+
+
+def test_fast_mode_fetches_nothing(refuses):
+    with refuses(TransferError, "Fast mode"):
+        published("ConvNeXt-T")
+
+
+@pytest.mark.parametrize("step", [0, 11])
+def test_features_are_what_the_last_layer_reads(step):
+    network = build(architecture_after(step).thinner(1 / 16)).eval()
+    images = stand_in(32, 10, 20)
+    vectors, labels = features(network, validation_batches(images))
+    assert torch.equal(labels, images.val_labels)
+    with torch.no_grad():
+        whole = torch.cat([network(pictures) for pictures, _ in validation_batches(images)])
+        torch.testing.assert_close(network.head[-1](vectors), whole)
+
+
+def test_the_thousand_are_counted_against_it(network):
+    vectors = torch.eye(network.head[-1].in_features)[:3]
+    with torch.no_grad():
+        network.head[-1].bias.zero_()
+        network.head[-1].weight.zero_()
+        network.head[-1].weight[701, 0] = 1  # parachute
+        network.head[-1].weight[0, 1] = 1  # tench
+        network.head[-1].weight[3, 2] = 1  # a shark, none of the ten
+    assert untouched(network, vectors, tuple(CLASSES.values())).tolist() == [9, 0, -1]
+
+
+def test_other_classes_cannot_be_judged_untouched(network, refuses):
+    with refuses(TransferError, "disc", "Imagenette"):
+        untouched(network, torch.zeros(1, network.head[-1].in_features), ("tench", "disc"))
+
+
+def test_a_head_is_fitted_to_what_it_is_shown():
+    torch.manual_seed(0)
+    centres = 3 * torch.randn(4, 16)
+    labels = torch.arange(200) % 4
+    vectors = centres[labels] + torch.randn(200, 16)
+    head, again = (tuned_head(vectors[:100], labels[:100], 4) for _ in range(2))
+    assert (head(vectors[100:]).argmax(1) == labels[100:]).float().mean() > 0.95
+    assert torch.equal(head.weight, again.weight)
+
+
+def test_every_name_has_its_end_of_the_road():
+    assert {step for step, _ in PUBLISHED.values()} == {"0", "11"}
+    assert room.PLACES.keys() == set(CLASSES.values())
