@@ -57,4 +57,7 @@ reference: install  ## make what is missing of the stored runs behind the lesson
 times: install  ## measure anew what a picture takes in every network of the road; the machine should have nothing else to do
 	$(RUN) reference times
 
-.PHONY: help install lab test test-browser test-colab colab-bundle stamp lessons doctor pilot reference times
+engine: install  ## measure anew what the recipe's machinery costs; the machine should have nothing else to do
+	$(RUN) reference engine
+
+.PHONY: help install lab test test-browser test-colab colab-bundle stamp lessons doctor pilot reference times engine

@@ -132,9 +132,8 @@ def technique_prices(what, images, device=None, rounds=5, seconds=2.0):
     """How much longer each technique of a recipe makes the work that it is part of.
 
     Returns:
-        ``{technique: ratio}``: the time for a picture, in the loader or in the step, with everything on, relative to
-        the time without that technique; the median over rounds, in each of which both are measured one after the
-        other.
+        ``{technique: ratios}``: the time for a picture, in the loader or in the step, with everything on, relative to
+        the time without that technique; one for each round, in which both are measured one after the other.
     """
     ratios = {}
     for _, (name, changes) in itertools.product(range(rounds), {**IN_THE_LOADER, **IN_THE_STEP}.items()):
@@ -144,7 +143,7 @@ def technique_prices(what, images, device=None, rounds=5, seconds=2.0):
         else:
             rates = [step_rate(each, device, seconds=seconds) for each in (without, what)]
         ratios.setdefault(name, []).append(rates[0] / rates[1])
-    return {name: statistics.median(values) for name, values in ratios.items()}
+    return ratios
 
 
 def checkpoint_price(what, device=None, rounds=3):

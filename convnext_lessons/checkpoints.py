@@ -104,10 +104,13 @@ class Journal:
             return
         last, new = self.folder / "last.pt", self.folder / "new.pt"
         save_tensors({"signature": self.signature, **content}, new)
-        # Whenever this is cut off, one of the names holds a whole checkpoint.
-        if last.exists():
-            os.replace(last, self.folder / "previous.pt")
-        os.replace(new, last)
+        try:
+            # Whenever this is cut off, one of the names holds a whole checkpoint.
+            if last.exists():
+                os.replace(last, self.folder / "previous.pt")
+            os.replace(new, last)
+        except OSError as error:
+            raise storage_error(self.folder, error) from error
 
     def end(self):
         """The run is finished; nobody will need the checkpoint before the last one."""

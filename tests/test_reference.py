@@ -5,9 +5,10 @@ import pytest
 
 from convnext_lessons import reference
 from convnext_lessons.cost import Latency
+from convnext_lessons.lessons import find_lesson
 from convnext_lessons.machine import reference_folder
-from convnext_lessons.recipe import POCKET
-from convnext_lessons.records import SCHEMA, Experiment, Ledger, reference_runs
+from convnext_lessons.recipe import POCKET, REHEARSAL
+from convnext_lessons.records import SCHEMA, Experiment, Ledger, experiment, reference_runs
 from convnext_lessons.reference import (
     COLLECTIONS,
     GEOMETRIES,
@@ -257,3 +258,17 @@ def test_more_seeds_resolve_smaller_differences():
     # Two samples of 16, power 0.8, level 0.05: a textbook's one standard deviation.
     assert resolvable(1.0, 16) == pytest.approx(0.99, abs=0.01)
     assert resolvable(2.0, 4) == pytest.approx(4 * resolvable(1.0, 16))
+
+
+def test_the_page_and_lesson_12_tell_the_rehearsal_as_it_was():
+    (run,) = reference_runs("rehearsal")
+    assert (run["step"], run["status"], run["recipe"], run["processes"]) == ("11", "complete", "rehearsal", 2)
+    assert run["settings"]["recipe"] == experiment(11, REHEARSAL).settings()["recipe"]
+    last = run["curve"][-1]
+    assert last["accuracy"] == run["accuracy"]
+    page = (reference_folder().parent / "README.md").read_text()
+    averaged, unaveraged = (f"{100 * last[name]:.1f} %" for name in ("accuracy", "accuracy_unaveraged"))
+    assert f"{averaged} for the averaged weights" in page and f"({unaveraged} for the last ones)" in page
+    lesson = find_lesson(12).read_text()
+    assert f"its {REHEARSAL.epochs} epochs took {run['seconds'] / 60:.0f} minutes" in lesson
+    assert f"The rehearsal ends at {100 * run['accuracy']:.0f} % after {REHEARSAL.epochs} epochs" in lesson

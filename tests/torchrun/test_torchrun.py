@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def free_port():
 def launch(tmp_path):
     """``launch(count, folder, …)`` trains in fast mode with so many processes and returns what torchrun returned."""
 
-    def run(count, folder, recipe="paper", hurt=(), restarts=0, good=True):
+    def run(count, folder, recipe="paper", hurt=(), restarts=0, good=True, more=()):
         command = [sys.executable]
         if count:
             command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
@@ -38,7 +39,7 @@ def launch(tmp_path):
             command += [str(HURT), *map(str, hurt), str(folder) + ".hurt"]
         else:
             command += ["-m", "convnext_lessons"]
-        command += [*TRAIN, "--recipe", recipe, "--out", str(folder)]
+        command += [*TRAIN, "--recipe", recipe, "--out", str(folder), *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
         assert (done.returncode == 0) == good, done.stdout + done.stderr
         return done
@@ -135,3 +136,9 @@ def test_restarts_on_several_machines_need_a_store_of_their_own(monkeypatch, ref
         monkeypatch.setenv(name, value)
     with refuses(ProcessesError, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", "--max-restarts=0"), joined("cpu"):
         pass
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler on the CPU")
+def test_a_translated_network_trains(launch, tmp_path):
+    launch(2, tmp_path / "run", more=("--compile", "--at-once", "2"))
+    assert state_of(tmp_path / "run")["steps"] == 16
