@@ -21,7 +21,10 @@ lab: install  ## open your own copies of the lessons in JupyterLab
 
 test: install  ## run the unit tests, the lint and every lesson in fast mode
 	$(ENV)/bin/ruff check . && $(ENV)/bin/ruff format --check .
-	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/browser --ignore tests/colab
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/browser --ignore tests/colab --ignore tests/torchrun
+
+test-torchrun: install  ## start, kill and resume runs of several processes
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest tests/torchrun
 
 test-browser: install  ## drive lessons in a real JupyterLab; needs chromium
 	$(ENV)/bin/python -m pytest tests/browser
@@ -60,4 +63,4 @@ times: install  ## measure anew what a picture takes in every network of the roa
 engine: install  ## measure anew what the recipe's machinery costs; the machine should have nothing else to do
 	$(RUN) reference engine
 
-.PHONY: help install lab test test-browser test-colab colab-bundle stamp lessons doctor pilot reference times engine
+.PHONY: help install lab test test-torchrun test-browser test-colab colab-bundle stamp lessons doctor pilot reference times engine

@@ -1,11 +1,15 @@
+import dataclasses
+import re
 import urllib.error
 
+import nbformat
 import pytest
 import torch
 from torchvision.models import ConvNeXt_Tiny_Weights, convnext_tiny, resnet50
 
 from convnext_lessons import transfer as room
 from convnext_lessons.images import CLASSES, stand_in, validation_batches
+from convnext_lessons.lessons import find_lesson
 from convnext_lessons.network import build
 from convnext_lessons.roadmap import architecture_after
 from convnext_lessons.transfer import PLACES, PUBLISHED, TransferError, features, published, tuned_head, untouched
@@ -94,3 +98,19 @@ def test_a_head_is_fitted_to_what_it_is_shown():
 def test_every_name_has_its_end_of_the_road():
     assert {step for step, _ in PUBLISHED.values()} == {"0", "11"}
     assert room.PLACES.keys() == set(CLASSES.values())
+
+
+def test_the_lessons_cell_judges_and_tunes(monkeypatch, capsys):
+    # Lesson 12's own code, on thin networks with weights made here and on shapes that bear Imagenette's names.
+    shapes = stand_in(32, 60, 60)
+    named = dataclasses.replace(shapes, classes=tuple(CLASSES.values()))
+    thin = {"0": architecture_after(0).thinner(1 / 16), "11": architecture_after(11).thinner(1 / 16)}
+    monkeypatch.setattr(room, "published", lambda name: build(thin[PUBLISHED[name][0]]).eval())
+    monkeypatch.setattr("convnext_lessons.images.load_images", lambda source, size: named)
+    cells = nbformat.read(find_lesson(12), as_version=4).cells
+    (source,) = [cell.source for cell in cells if cell.cell_type == "code" and "tuned_head" in cell.source]
+    exec(source.replace("160, 20", "32, 4"), {"torch": torch, "images": named})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(PUBLISHED)
+    for line, name in zip(lines, PUBLISHED, strict=True):
+        assert re.fullmatch(rf"{name}: untouched \d+\.\d%, new head \d+\.\d% of 40 pictures", line)

@@ -32,7 +32,7 @@ BESIDE = {  # explorers that draw in a manner of their own
 
 def offered():
     """Every design that a CostExplorer of a lesson can reach, read off its call."""
-    for path in lessons():
+    for path in lessons()[:12]:  # the last one changes no architecture
         number = int(path.name[:2])
         names = {"before": architecture_after(max(0, number - 1)), "after": architecture_after(number)}
         for cell in nbformat.read(path, as_version=4).cells:
