@@ -63,4 +63,7 @@ times: install  ## measure anew what a picture takes in every network of the roa
 engine: install  ## measure anew what the recipe's machinery costs; the machine should have nothing else to do
 	$(RUN) reference engine
 
-.PHONY: help install lab test test-torchrun test-browser test-colab colab-bundle stamp lessons doctor pilot reference times engine
+bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
+	$(RUN) bench
+
+.PHONY: help install lab test test-torchrun test-browser test-colab colab-bundle stamp lessons doctor pilot reference times engine bench

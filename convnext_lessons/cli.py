@@ -156,6 +156,14 @@ def reference(options):
     return 0
 
 
+def bench(options):
+    """Measure the course's speed beside that of torchvision and timm, and what a learner waits for."""
+    from convnext_lessons.bench import make_bench
+
+    make_bench()
+    return 0
+
+
 def picture(options):
     """Draw the road, summed up, into data/road.png for the README."""
     from convnext_lessons.lessons import draw_road_picture
@@ -324,6 +332,7 @@ def _parser():
     )
     added.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
 
+    command(bench)
     command(picture)
     command(stamp)
     command(doctor)

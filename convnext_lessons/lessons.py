@@ -28,7 +28,7 @@ from convnext_lessons.plots import draw_summary
 
 SECONDS_PER_CELL = 1800
 SECONDS_PER_FAST_CELL = 120
-OF_ONE_LESSON = ("engine", "rehearsal")  # stored files that only the lesson that names them shows
+OF_ONE_LESSON = ("bench", "engine", "rehearsal")  # stored files that only the lesson that names them shows
 
 
 class LessonError(CourseError):

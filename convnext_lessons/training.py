@@ -311,7 +311,8 @@ class Trainer:
         self.network.train()
         batches = len(self.images.train) // self.recipe.batch_size
         ends = {batches * (part + 1) // POINTS_PER_EPOCH for part in range(POINTS_PER_EPOCH)}
-        first, start, waited = self.steps - epoch * batches + 1, time.perf_counter(), 0.0
+        first, start = self.steps - epoch * batches + 1, time.perf_counter()
+        spent, waited = 0.0, 0.0  # since the curve's last point, checkpoints left out
         saved, last_save = self.steps, start
         for number in range(first, batches + 1):
             before = time.perf_counter()
@@ -326,12 +327,14 @@ class Trainer:
                 self.last_loss = round(self.total / self.count, 5)
                 now = time.perf_counter()
                 self.seconds += now - start
+                spent += now - start
                 self._check(self.last_loss < float("inf"), "loss is")
                 point = {**self._place(), "loss": self.last_loss}
                 if self.recipe.augmentation != "batches":
-                    point["waiting"] = round(waited / (now - start), 3)
+                    point["waiting"] = round(waited / spent, 3)
                 yield point
-                self.total, self.count, start, waited = 0.0, 0, time.perf_counter(), 0.0
+                self.total, self.count = 0.0, 0
+                start, spent, waited = time.perf_counter(), 0.0, 0.0
             if request:
                 due = self.engine.save_steps and self.steps - saved >= self.engine.save_steps
                 due = due or now - last_save > 60 * self.engine.save_minutes
@@ -340,6 +343,7 @@ class Trainer:
                     (total,) = self.processes.sum(float(self.total))
                     self.total = total if self.processes.first else 0.0
                     self.seconds += time.perf_counter() - start
+                    spent += time.perf_counter() - start
                     save()
                     saved, last_save, start = self.steps, time.perf_counter(), time.perf_counter()
                 if leave:

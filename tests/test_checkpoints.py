@@ -127,6 +127,18 @@ def test_time_makes_checkpoints_too(run, tmp_path):
     assert read_checkpoint(tmp_path / "run")["steps"] == 4
 
 
+def test_checkpoints_are_no_waiting_for_pictures(full_mode, tmp_path):
+    recipe = PAPER.fast().change(epochs=1)  # 32 steps, a point of the curve for every third
+    run = train(
+        experiment(11, recipe),
+        stand_in(32, train_count=256, val_count=10),
+        device="cpu",
+        folder=tmp_path / "run",
+        engine=Engine(save_steps=1, workers=0),
+    )
+    assert all(0 < point["waiting"] < 1 for point in run.record["curve"] if "waiting" in point)
+
+
 def test_a_run_without_a_reason_saves_at_the_ends_of_epochs_only(run, tmp_path):
     with pytest.raises(RuntimeError):
         run(engine=Engine(), report=stop_at(40))

@@ -96,6 +96,7 @@ ROOMS = (
     "exercises",
     "widgets",
     "lessons",
+    "bench",
     "cli",
 )
 BARE = {"convnext_lessons", "torch", "torchvision", "numpy", "PIL"}

@@ -18,7 +18,7 @@ from convnext_lessons.lessons import find_lesson
 
 PYTHON, BUNDLE = os.environ.get("COLAB_PYTHON"), os.environ.get("COLAB_BUNDLE")
 STAND_IN = Path(__file__).parent / "stand_in"
-LESSONS = (0, 4, 8)
+LESSONS = (0, 4, 8, 12)
 
 pytestmark = pytest.mark.skipif(not (PYTHON and BUNDLE), reason="no environment like Colab's: run `make test-colab`")
 
