@@ -12,6 +12,8 @@ from torch import distributed
 from convnext_lessons.machine import CourseError
 from convnext_lessons.machine import device as choose_device
 
+WISHES = (signal.SIGTERM, signal.SIGINT)
+
 
 class ProcessesError(CourseError):
     """Processes that cannot work together."""
@@ -125,21 +127,22 @@ def joined(asked=None):
 class StopRequest:
     """Remembers that this process was asked to leave, so that it can finish its step and save first.
 
-    For the length of a ``with`` block SIGTERM is such a wish; and SIGINT, which torchrun sends on Ctrl-C, where several
-    processes have to leave at the same step.
+    For the length of a ``with`` block SIGTERM and SIGINT (Ctrl-C, the stop button) are such wishes; a second SIGINT is
+    the usual KeyboardInterrupt.
     """
 
-    def __init__(self, processes):
+    def __init__(self):
         self.made = False
-        self._signals = [signal.SIGTERM] + [signal.SIGINT] * (processes.count > 1)
 
-    def _note(self, *_):
+    def _note(self, name, _):
+        if self.made and name == signal.SIGINT:
+            raise KeyboardInterrupt
         self.made = True
 
     def __enter__(self):
         # Python delivers signals to the main thread, and lets only that one ask for them.
         mine = threading.current_thread() is threading.main_thread()
-        self._before = {name: signal.signal(name, self._note) for name in self._signals} if mine else {}
+        self._before = {name: signal.signal(name, self._note) for name in WISHES} if mine else {}
         return self
 
     def __exit__(self, *_):

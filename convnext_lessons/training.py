@@ -104,13 +104,13 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
         engine: an ``Engine``; this process alone unless given.
 
     Returns:
-        A ``Run``. An interruption (the stop button, Ctrl-C) ends the training early, and what was learnt is kept and
-        recorded.
+        A ``Run``. Without a folder, an interruption (the stop button, Ctrl-C) ends the training early, and what was
+        learnt is kept and recorded.
 
     Raises:
         TrainingError: the loss is no longer a number, or pictures and recipe do not fit together.
         CheckpointError: the folder holds another run, or nothing that can be read.
-        Stopped: SIGTERM came (or, among several processes, SIGINT); the state is saved in the folder.
+        Stopped: SIGTERM or an interruption came; the state is saved in the folder.
         DeviceError: the device is not there.
     """
     engine = engine or Engine()
@@ -137,7 +137,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
             journal.save(trainer.state(curve))
 
     status = "complete"
-    with StopRequest(engine.processes) if folder else contextlib.nullcontext() as request:
+    with StopRequest() if folder else contextlib.nullcontext() as request:
         try:
             for epoch in range(trainer.epochs_done, recipe.epochs):
                 for point in trainer.epoch(epoch, request, save):

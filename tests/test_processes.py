@@ -25,27 +25,25 @@ def test_more_processes_than_gpus_are_refused(refuses):
         Processes(1, 2, 1, 2).device("cuda")
 
 
-def test_a_wish_to_leave_is_remembered_and_then_forgotten():
-    before = signal.getsignal(signal.SIGTERM)
-    with StopRequest(Processes()) as request:
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_wish_to_leave_is_remembered_and_then_forgotten(name):
+    before = signal.getsignal(name)
+    with StopRequest() as request:
         assert not request.made
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), name)
         assert request.made
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(name) is before
 
 
-def test_ctrl_c_is_such_a_wish_only_among_several_processes():
-    with StopRequest(Processes(0, 2)) as request:
+def test_who_cannot_wait_asks_twice():
+    with pytest.raises(KeyboardInterrupt), StopRequest():
         os.kill(os.getpid(), signal.SIGINT)
-        assert request.made
-    before = signal.getsignal(signal.SIGINT)
-    with StopRequest(Processes()):
-        assert signal.getsignal(signal.SIGINT) is before
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_thread_beside_the_main_one_leaves_the_signals_alone():
     def ask():
-        with StopRequest(Processes()) as request:
+        with StopRequest() as request:
             made.append(request.made)
 
     made = []

@@ -80,10 +80,10 @@ def test_a_killed_run_is_restarted_by_torchrun_and_ends_as_if_nothing_had_been(l
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_a_run_that_is_asked_to_leave_saves_and_goes_on_later(launch, tmp_path, count):
+@pytest.mark.parametrize(("count", "name"), [(0, "SIGTERM"), (0, "SIGINT"), (2, "SIGTERM")])
+def test_a_run_that_is_asked_to_leave_saves_and_goes_on_later(launch, tmp_path, count, name):
     launch(count, tmp_path / "whole")
-    done = launch(count, tmp_path / "left", hurt=("SIGTERM", max(0, count - 1), 5), good=False)
+    done = launch(count, tmp_path / "left", hurt=(name, max(0, count - 1), 5), good=False)
     assert "after 40 pictures, and saved" in done.stdout
     assert state_of(tmp_path / "left")["steps"] == 5
     if not count:
