@@ -166,7 +166,8 @@ def bench_table(content):
     for name, ratios in content["ratios"].items():
         lines.append(f"| {name} | {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
     lines += ["", "| what a learner waits for | seconds |", "|---|---|"]
-    lines += [f"| {name} | {seconds:.2g} |" for name, seconds in content["seconds"].items()]
+    for name, seconds in content["seconds"].items():
+        lines.append(f"| {name} | {seconds:.3g} |" if seconds >= 0.001 else f"| {name} | under 0.001 |")
     return "\n".join(lines)
 
 

@@ -38,9 +38,9 @@ def test_every_end_is_held_against_every_peer():
 
 
 def test_what_was_measured_as_a_table():
-    content = {"ratios": {"loader": [5.0, 7.0, 6.0]}, "seconds": {"first picture": 8.123}}
+    content = {"ratios": {"loader": [5.0, 7.0, 6.0]}, "seconds": {"first picture": 8.123, "seen": 0.00003}}
     assert "| loader | 6.00 | 5.00 to 7.00 |" in bench_table(content)
-    assert "| first picture | 8.1 |" in bench_table(content)
+    assert "| first picture | 8.12 |\n| seen | under 0.001 |" in bench_table(content)
 
 
 def test_what_was_measured_is_kept(tmp_path, monkeypatch):
