@@ -1,6 +1,7 @@
 import itertools
 import statistics
 
+import nbformat
 import pytest
 
 from convnext_lessons import reference
@@ -269,6 +270,7 @@ def test_the_page_and_lesson_12_tell_the_rehearsal_as_it_was():
     page = (reference_folder().parent / "README.md").read_text()
     averaged, unaveraged = (f"{100 * last[name]:.1f} %" for name in ("accuracy", "accuracy_unaveraged"))
     assert f"{averaged} for the averaged weights" in page and f"({unaveraged} for the last ones)" in page
-    lesson = find_lesson(12).read_text()
+    cells = nbformat.read(find_lesson(12), as_version=4).cells
+    lesson = " ".join(" ".join(cell.source.split()) for cell in cells)
     assert f"its {REHEARSAL.epochs} epochs took {run['seconds'] / 60:.0f} minutes" in lesson
     assert f"The rehearsal ends at {100 * run['accuracy']:.0f} % after {REHEARSAL.epochs} epochs" in lesson
