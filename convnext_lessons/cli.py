@@ -307,7 +307,9 @@ def _parser():
     added = command(train)
     added.add_argument("--step", default="11", metavar="LABEL", help="0 to 11, or 3a, 6a, 6c, 6d, 11a (%(default)s)")
     added.add_argument("--recipe", default="pocket", metavar="NAME", help="pocket, lesson, paper, … (%(default)s)")
-    added.add_argument("--images", metavar="WHICH", help="imagenette, stand-in, or a folder with train/ and val/")
+    added.add_argument(
+        "--images", metavar="WHICH", help="imagenette, stand-in, a folder with train/ and val/, or shards.json"
+    )
     added.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
     added.add_argument("--seed", type=int, default=0)
     added.add_argument("--out", required=True, metavar="DIR")

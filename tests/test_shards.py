@@ -1,5 +1,9 @@
+import functools
+import http.server
 import json
+import shutil
 import tarfile
+import threading
 
 import numpy as np
 import pytest
@@ -133,3 +137,25 @@ def test_a_missing_description_is_refused(tmp_path, refuses):
 def test_tar_files_do_not_replace_a_folder(folder, tmp_path, refuses):
     with refuses(ImagesError, "already there"):
         write_shards(folder, tmp_path)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="webdataset fetches with curl")
+def test_tar_files_come_over_a_network(described, full_mode, refuses):
+    serve = functools.partial(Quiet, directory=described.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/shards.json"
+        images = images_for(RECIPE, address)
+        near = images_for(RECIPE, str(described))
+        for (one, label), (other, same) in zip(stream(images), stream(near), strict=True):
+            assert torch.equal(one, other) and torch.equal(label, same)
+        server.shutdown()
+    with refuses(ImagesError, "tar file"):
+        stream(images)
+    with refuses(ImagesError, "shards.json"):
+        images_for(RECIPE, address)

@@ -103,9 +103,9 @@ def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):
 
 
 def test_three_processes_learn_what_one_learns(launch, tmp_path):
-    # Without BatchNorm and without anything random in a batch; eight pictures are shared as 3, 3 and 2.
+    # Without BatchNorm and without anything random in a batch; eight pictures are shared as 3, 3 and 2, in pieces of 2.
     for count in (0, 3):
-        launch(count, tmp_path / str(count), recipe="pocket")
+        launch(count, tmp_path / str(count), recipe="pocket", more=("--at-once", "2") if count else ())
     one, three = (state_of(tmp_path / str(count))["network"] for count in (0, 3))
     for name, weight in one.items():
         torch.testing.assert_close(three[name], weight, rtol=1e-3, atol=1e-5)
