@@ -67,7 +67,8 @@ class Validation:
     def __iter__(self):
         if self.loader is not None:
             return _on(self.device, self.loader)
-        return validation_batches(self.images, EVALUATION_BATCH, self.processes.rank, self.processes.count)
+        mine = validation_batches(self.images, EVALUATION_BATCH, self.processes.rank, self.processes.count)
+        return _on(self.device, mine)
 
 
 def usual_workers(processes=ALONE):

@@ -82,11 +82,11 @@ class Processes:
     def in_turn(self):
         """The first process of every machine runs the block alone, then the others: what it fetches or decodes is there
         for them."""
-        if self.count > 1 and self.local_rank > 0:
-            distributed.barrier()
+        if self.local_rank > 0:
+            self.any(False)  # waits for all
         yield
-        if self.count > 1 and self.local_rank == 0:
-            distributed.barrier()
+        if self.local_rank == 0:
+            self.any(False)
 
 
 @contextlib.contextmanager

@@ -119,8 +119,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
     made(ledger.path.parent)  # better now than after the training
     experiment = _as_it_runs(experiment, images, engine.processes)
     recipe = experiment.recipe
-    if isinstance(images, Images) and recipe.augmentation == "batches":
-        images = images.to(device)
+    images = _where_they_are_needed(images, recipe, device)
     trainer = Trainer(experiment, images, device, engine)
     journal = Journal(folder, {"images": images.note, **experiment.settings()}, engine.processes.first)
     curve = trainer.restore(journal.begin(device), folder)
@@ -210,8 +209,7 @@ def estimate_seconds(experiment, images, device=None, batches=3):
     device = ALONE.device(device)
     experiment = _as_it_runs(experiment, images, ALONE)
     recipe = experiment.recipe
-    if isinstance(images, Images):
-        images = images.to(device)
+    images = _where_they_are_needed(images, recipe, device)
     trainer = Trainer(experiment, images, device, Engine())
     stream = training_stream(images, recipe, experiment.seed, 0, device)
     stream = itertools.cycle(itertools.islice(stream, 1 + batches))
@@ -424,6 +422,11 @@ class Trainer:
         if not self.processes.first:
             self.total = 0.0  # the first process brings what all had added up
         return saved["curve"]
+
+
+def _where_they_are_needed(images, recipe, device):
+    """Pictures that are altered in batches live on the device; those that a loader alters move there afterwards."""
+    return images.to(device) if recipe.augmentation == "batches" else images
 
 
 def _as_it_runs(experiment, images, processes):
