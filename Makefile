@@ -61,7 +61,7 @@ times: install  ## measure anew what a picture takes in every network of the roa
 	$(RUN) reference times
 
 engine: install  ## measure anew what the recipe's machinery costs; the machine should have nothing else to do
-	$(RUN) reference engine
+	OMP_NUM_THREADS=1 $(RUN) reference engine
 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench

@@ -207,18 +207,13 @@ def _photographs(folder, count=200):
 
 
 def _processes(progress, rounds=2):
-    """Pictures a second of one epoch of the rehearsal: one process with one thread, one with two, and two with one."""
+    """Pictures a second of two epochs of the rehearsal: one process with one thread, one with two, and two with one."""
     spent = {}
     for _ in range(rounds):
         for processes, threads in ((1, 1), (1, 2), (2, 1)):
             with tempfile.TemporaryDirectory() as folder:
-                launch = [
-                    sys.executable,
-                    "-m",
-                    "torch.distributed.run",
-                    "--standalone",
-                    f"--nproc-per-node={processes}",
-                ]
+                launch = [sys.executable, "-m", "torch.distributed.run"]
+                launch += ["--standalone", f"--nproc-per-node={processes}"]
                 command = ["-m", "convnext_lessons", "train", "--recipe", "rehearsal", "--images", "imagenette"]
                 command += ["--epochs", "2", "--workers", "0", "--device", "cpu", "--out", folder]
                 environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}

@@ -270,11 +270,14 @@ def _image_findings(folder):
         yield False, str(error)
 
 
-def _positive(words):
-    number = int(words)
-    if number < 1:
-        raise ValueError(words)
-    return number
+def _positive(words, least=1):
+    if not words.isdecimal() or int(words) < least:
+        raise argparse.ArgumentTypeError(f"{words!r} is not a whole number of at least {least}")
+    return int(words)
+
+
+def _count(words):
+    return _positive(words, least=0)
 
 
 def _has(name):
@@ -315,7 +318,7 @@ def _parser():
     added.add_argument("--out", required=True, metavar="DIR")
     added.add_argument("--device", metavar="NAME", help="cpu or cuda; the best there is unless given")
     added.add_argument("--at-once", type=_positive, metavar="N", help="most pictures in a forward pass on one device")
-    added.add_argument("--workers", type=int, metavar="N", help="loader processes for each training process")
+    added.add_argument("--workers", type=_count, metavar="N", help="loader processes for each training process")
     added.add_argument(
         "--save-minutes", type=float, default=10.0, metavar="N", help="between checkpoints (%(default)s)"
     )

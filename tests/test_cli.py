@@ -97,3 +97,12 @@ def test_times_are_a_collection_of_their_own(monkeypatch):
     monkeypatch.setattr(reference, "make_times", lambda: asked.append("times"))
     assert main(["reference", "times"]) == 0
     assert asked == ["times"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"), [("--workers", "-1", 0), ("--at-once", "0", 1), ("--epochs", "x", 1)]
+)
+def test_numbers_that_cannot_be_are_refused(option, value, least, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--out", "x", f"{option}={value}"])
+    assert f"argument {option}: '{value}' is not a whole number of at least {least}" in capsys.readouterr().err
