@@ -57,6 +57,12 @@ reference: install  ## make what is missing of the stored runs behind the lesson
 	$(RUN) reference trials
 	$(RUN) reference budgets
 
+reference-gpu: install  ## the same on a GPU: ten minutes of what is missing at lesson scale; call again until it is whole
+	$(RUN) reference gpu
+
+sprints: install  ## make what is missing of the best runs of a minute and of five; the machine should have nothing else to do
+	$(RUN) reference sprints
+
 times: install  ## measure anew what a picture takes in every network of the road; the machine should have nothing else to do
 	$(RUN) reference times
 
@@ -66,4 +72,4 @@ engine: install  ## measure anew what the recipe's machinery costs; the machine 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-browser test-colab colab-bundle stamp lessons doctor pilot reference times engine bench
+.PHONY: help install lab test test-torchrun test-browser test-colab colab-bundle stamp lessons doctor pilot reference reference-gpu sprints times engine bench

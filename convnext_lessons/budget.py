@@ -22,9 +22,10 @@ from convnext_lessons.machine import CourseError, atomic, device_name, reference
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.recipe import PAPER, REHEARSAL
 from convnext_lessons.records import SCHEMA, experiment, versions
-from convnext_lessons.training import Engine, Trainer
+from convnext_lessons.training import Engine, Trainer, where_they_are_needed
 
 IMAGENET_PICTURES = 1_281_167
+STEPS_UNSEEN = 4  # between two looks at the clock, for which a GPU has to be waited for
 # A recipe without one of its techniques. Those of the first kind work in the loader, the others in the step.
 IN_THE_LOADER = {
     "RandAugment": {"augmentation": "crops"},
@@ -103,28 +104,34 @@ def loader_rate(images, recipe, workers=0, seconds=3.0):
     return count / (time.perf_counter() - start)
 
 
-def step_rate(what, device=None, batch=None, seconds=3.0, compiled=False):
-    """Pictures a second that an experiment's network trains on, if they are there already.
+def step_rate(what, device=None, batch=None, seconds=3.0, compiled=False, images=None):
+    """Pictures a second that an experiment's network trains on.
 
     Args:
         what: an ``Experiment``.
         batch: pictures in a step; the recipe's batch unless given.
         compiled: see ``training.Engine``.
+        images: where training takes its pictures from; without them one made-up batch is there already, again and
+            again, and the rate is that of a machine that never waits.
     """
     device = choose_device(device)
     batch = batch or what.recipe.batch_size
     trainer = _trainer(what, device, compiled)
     side = what.recipe.image_size
     pictures = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
-    labels = torch.arange(batch, device=device) % trainer.classes
-    for _ in range(2):
-        trainer.step([(pictures, labels)], 1.0)
-    wait_for(device)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        trainer.step([(pictures, labels)], 1.0)
+    stream = itertools.repeat((pictures, torch.arange(batch, device=device) % trainer.classes))
+    if images:
+        endless = what.recipe.change(batch_size=batch, epochs=10**9)
+        stream = training_stream(where_they_are_needed(images, endless, device), endless, what.seed, 0, device)
+    start, count = None, 0
+    while start is None or time.perf_counter() - start < seconds:
+        for piece in itertools.islice(stream, STEPS_UNSEEN):
+            trainer.step([piece], 1.0)
         wait_for(device)
-        count += batch
+        if start is None:
+            start = time.perf_counter()  # the first ones warm up
+        else:
+            count += STEPS_UNSEEN * batch
     return count / (time.perf_counter() - start)
 
 

@@ -1,4 +1,5 @@
-"""How a lesson begins: choose the scale, load the pictures, say how long training takes here; hints under errors."""
+"""What a lesson does around its own cells: choose the scale, load the pictures, say how long training takes here, show
+hints under errors; and, with a GPU, train before and after with several seeds."""
 
 import sys
 
@@ -6,9 +7,11 @@ from convnext_lessons.hints import show_hints
 from convnext_lessons.images import load_images
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.machine import device_name, fast_mode
-from convnext_lessons.recipe import recipe_of
-from convnext_lessons.records import experiment, reference_runs
-from convnext_lessons.training import estimate_seconds
+from convnext_lessons.recipe import POCKET, recipe_of
+from convnext_lessons.records import Experiment, experiment, reference_runs
+from convnext_lessons.training import estimate_seconds, train
+
+SEEDS_WITH_GPU = 3
 
 
 def open_lesson(step, scale=None, source=None):
@@ -44,3 +47,29 @@ def open_lesson(step, scale=None, source=None):
     seconds = estimate_seconds(experiment(step, recipe), images, device)
     print(f"One training run of step {step} will take about {max(2, round(seconds))} seconds here.")
     return device, recipe, images
+
+
+def repeat(before, after, device, seeds=None):
+    """Train two architectures at pocket scale with several seeds each, so that a machine has intervals of its own.
+
+    Args:
+        seeds: how many of each. Unless given, three on a GPU, where such a run takes seconds, and none without one.
+
+    Returns:
+        The records of the runs, for ``evidence.compare_runs``.
+    """
+    if seeds is None:
+        seeds = SEEDS_WITH_GPU if device.type == "cuda" else 0
+    if not seeds:
+        print(
+            "Without a GPU the stored runs speak alone; repeat(before, after, device, seeds=3) trains six of your own."
+        )
+        return []
+    images = load_images(None, POCKET.image_size)
+    records = []
+    for seed in range(seeds):
+        for architecture in (before, after):
+            run = train(Experiment(architecture, POCKET, seed), images, device)
+            print(f"{run}, {run.record['seconds']:.0f} s")
+            records.append(run.record)
+    return records

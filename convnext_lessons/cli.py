@@ -144,11 +144,19 @@ def _duration(seconds):
 def reference(options):
     """Make what is missing of a collection of stored runs."""
     from convnext_lessons.budget import make_engine
+    from convnext_lessons.gpu import make_on_gpu
     from convnext_lessons.records import reference_runs
     from convnext_lessons.reference import make, make_times, table
+    from convnext_lessons.sprints import make_sprints
 
-    if options.collection in ("times", "engine"):
-        (make_times if options.collection == "times" else make_engine)()
+    measured = {
+        "times": make_times,
+        "engine": make_engine,
+        "sprints": make_sprints,
+        "gpu": lambda: make_on_gpu(options.minutes),
+    }
+    if options.collection in measured:
+        measured[options.collection]()
         return 0
     make(options.collection, options.processes)
     if options.collection == "pilot":
@@ -333,9 +341,12 @@ def _parser():
 
     added = command(reference)
     added.add_argument(
-        "collection", help="pilot, pocket, trials, budgets; times of all steps; engine, what the machinery costs"
+        "collection",
+        help="pilot, pocket, trials, budgets; gpu, all that wants a GPU; sprints; times of all steps; engine, what the "
+        "machinery costs",
     )
     added.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
+    added.add_argument("--minutes", type=float, default=10.0, help="of gpu, until the next call (%(default)s)")
 
     command(bench)
     command(picture)

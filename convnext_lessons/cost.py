@@ -88,8 +88,10 @@ class Latency:
 
     Attributes:
         seconds: for the forward pass, or for forward and backward in training.
-        stages: seconds of the forward pass by stage, from clocks around the layers.
-        layers: the same by module name, what a module's children take left out.
+        stages: the forward pass by stage, in the proportions of ``layers``; without training they add up to
+            ``seconds``.
+        layers: seconds by module name from clocks around the modules, which take time themselves; what a module's
+            children take is left out.
         device, threads, batch_size, training: how it was measured.
     """
 
@@ -182,9 +184,10 @@ def latency(what, image_size=224, batch_size=4, training=False, device=None):
         for name, value in spent.items():
             samples[name].append(value / batch_size)
     layers = {name: min(values) for name, values in samples.items()}
+    share = 1.0 if training else seconds / sum(layers.values())
     stages = defaultdict(float)
     for name, value in layers.items():
-        stages[stage_of(name)] += value
+        stages[stage_of(name)] += share * value
     threads = torch.get_num_threads()
     return Latency(seconds, dict(stages), layers, device_name(device), threads, batch_size, training)
 

@@ -178,7 +178,7 @@ def training_batches(images, recipe, seed, epoch, first=0, rank=0, count=1, at_o
     for batch in order[first:, rank::count]:
         for which in batch.split(at_once or recipe.batch_size):
             here = which.to(images.train.device)
-            yield augment(images.train[here], which, recipe.image_size), images.train_labels[here]
+            yield augment(images.train[here], which, recipe.size_in(epoch)), images.train_labels[here]
 
 
 def validation_batches(images, batch_size=256, rank=0, count=1):

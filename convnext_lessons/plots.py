@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 
 from convnext_lessons.cost import latency, measure, sketch
 from convnext_lessons.drawing import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
+from convnext_lessons.evidence import placed
 from convnext_lessons.picture import png_of
 from convnext_lessons.records import name_of, reference_runs
 from convnext_lessons.reference import times
 from convnext_lessons.roadmap import STEPS, SWIN_T, architecture_after, label_of, paper_after
 
 BEFORE, AFTER, MINE = STREAM, SPATIAL, CHANGED
+WHITE = {"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8}  # behind words that lie on lines
 COSTS = {
     "macs": ("multiply-adds", 1e9, "× 10⁹"),
     "params": ("parameters", 1e6, "× 10⁶"),
@@ -51,7 +53,7 @@ def draw_road(here=None, until=11):
     figure, (top, bottom) = new_figure(9.6, 4.8, rows=2, share="x", heights=(3, 1.6))
     accuracy, spread = [paper.accuracy for paper in papers], [paper.spread for paper in papers]
     top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
-    top.text(0, SWIN_T.accuracy + 0.06, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM)
+    top.text(0, SWIN_T.accuracy + 0.12, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM)
     top.errorbar(numbers, accuracy, spread, color=SPATIAL, marker="o", lw=1.8, capsize=3)
     top.set_ylabel("ImageNet top-1, %")
     macs = [sketch(architecture_after(number)).macs / 1e9 for number in numbers]
@@ -68,7 +70,7 @@ def draw_road(here=None, until=11):
         top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
         note = {"color": CHANGED, "weight": "bold", "ha": "center" if number else "left"}
         top.annotate("you are here", (number, accuracy[number]), (0, 14), textcoords="offset points", **note)
-        bars[number].set(edgecolor=CHANGED, linewidth=2.5)
+        bars[number].set(edgecolor=CHANGED, linewidth=1.5)
         bottom.get_xticklabels()[number].set(color=CHANGED, weight="bold")
     top.set_title("Accuracy: the paper's Table 10, three seeds. Multiply-adds: counted here.", size=10)
     words = "; ".join(f"step {n} {a} %, {m:.2f} G" for n, a, m in zip(numbers, accuracy, macs, strict=True))
@@ -115,6 +117,39 @@ def draw_summary():
         for step, name in enumerate(names)
     )
     return Plot(figure, f"The road, summed up. {words}.")
+
+
+def draw_flops_and_time():
+    """Training images a second of all twelve full networks, measured, over their multiply-adds and over their
+    activation memory. On the dotted line are networks that need as long as ResNet-50 for each unit of the cost."""
+    spent, steps = times(), range(12)
+    rates = [1 / spent["training"][str(step)] for step in steps]
+    costs = [sketch(architecture_after(step)) for step in steps]
+    figure, panels = new_figure(9.6, 4.2, columns=2, share="y")
+    words = []
+    for panel, key in zip(panels, ("macs", "activation_bytes"), strict=True):
+        title, unit, unit_name = COSTS[key]
+        values = np.array([getattr(cost, key) / unit for cost in costs])
+        line = np.linspace(values.min() * 0.95, values.max() * 1.05, 50)
+        panel.plot(line, rates[0] * values[0] / line, color=SOFT, ls=":", lw=1.2)
+        panel.plot(values, rates, color=STREAM, lw=0.8, zorder=0)
+        panel.scatter(values, rates, s=45, color=SPATIAL)
+        for step in steps:  # to both sides in turn, since some points lie on each other
+            side = 1 if step % 2 == 0 else -1
+            place = {"xytext": (7 * side, 0), "textcoords": "offset points", "ha": "left" if side > 0 else "right"}
+            panel.annotate(str(step), (values[step], rates[step]), va="center", size=11, color=INK, bbox=WHITE, **place)
+        together = np.corrcoef(np.log(values), np.log(rates))[0, 1]
+        panel.set(xlabel=f"{title}, {unit_name}")
+        panel.set_title(f"correlation of the logarithms {together:+.2f}", size=10)
+        words.append(f"{title}, correlation of the logarithms {together:+.2f}")
+    panels[0].set(ylabel="images/s in training, measured")
+    where = f"{spent['device']['name']}, {spent['device']['threads']} threads, batches of {spent['batch_size']}, 224 px"
+    figure.suptitle(f"Speed of steps 0 to 11: {where}", size=10)
+    table = "; ".join(
+        f"step {step} {cost.macs / 1e9:.2f} G, {cost.activation_bytes / 1e6:.0f} MB, {rate:.1f} images/s"
+        for step, cost, rate in zip(steps, costs, rates, strict=True)
+    )
+    return Plot(figure, f"Training speed over {' and '.join(words)}. {table}.")
 
 
 def _spread(values):
@@ -214,6 +249,9 @@ def draw_curves(stored, mine=(), by="pictures"):
     title = f"validation accuracy on {', '.join(theirs or ours)}" + ("; mean ± std of stored runs" if theirs else "")
     if theirs and ours and theirs != ours:
         title = f"NOT THE SAME PICTURES: stored runs on {', '.join(theirs)}; yours on {', '.join(ours)}"
+    for run in mine:
+        if where := placed(run, stored):
+            title += f"\nyour run of {name_of(run)}: {where}"
     # From the left, since a legend beside many curves makes the axes narrow.
     axes.set_title(title if theirs or ours else "no stored runs at this scale yet", size=10, loc="left")
     return Plot(figure, _curves_in_words(stored, mine))
@@ -259,7 +297,9 @@ def _curves_in_words(stored, mine):
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
         words.append(f"{name}: {statistics.fmean(values):.1f}{spread} % over {len(values)} stored runs")
     words += [
-        f"your run of step {run['step']}: {100 * run['accuracy']:.1f} %" for run in mine if run["accuracy"] is not None
+        f"your run of {name_of(run)}: {placed(run, stored) or format(100 * run['accuracy'], '.1f') + ' %'}"
+        for run in mine
+        if run["accuracy"] is not None
     ]
     return f"Validation accuracy at the end: {'; '.join(words) or 'nothing measured yet'}."
 

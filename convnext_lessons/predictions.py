@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from html import escape
 
 from convnext_lessons.cost import latency, measure
+from convnext_lessons.evidence import gains
 from convnext_lessons.machine import CourseError, atomic, data_folder, made
-from convnext_lessons.records import reference_runs
-from convnext_lessons.reference import compare_runs
 from convnext_lessons.roadmap import architecture_after, paper_after
 
 ANSWERS = ("down a lot", "a little down", "equal", "a little up", "up a lot")
@@ -21,7 +20,7 @@ QUESTIONS = (
 )
 RULES = (
     '"A lot" is more than 10 % of a cost, or half a point of accuracy. "Equal" is within 1 % of a count, 5 % of a '
-    "time, the larger of the paper's two spreads, and twice the standard error of our runs."
+    "time, the larger of the paper's two spreads, and whatever our runs do not resolve."
 )
 
 
@@ -119,15 +118,13 @@ def score(step):
     point for its neighbour; ``RULES`` says what the answers mean."""
     kept = predictions().get(str(step), {})
     rows = [
-        Answered(question, kept.get(question), *truth)
-        for question, truth in zip(QUESTIONS, _truths(step), strict=True)
-        if truth
+        Answered(question, kept.get(question), *truth) for question, truth in zip(QUESTIONS, _truths(step), strict=True)
     ]
     return Score(step, tuple(rows))
 
 
 def _truths(step):
-    """(answer, change in words) for every question, in their order; None where nothing was measured."""
+    """(answer, change in words) for every question, in their order."""
     before, after = architecture_after(step - 1), architecture_after(step)
     costs = [measure(architecture) for architecture in (before, after)]
     for what in ("macs", "params", "activation_bytes"):
@@ -138,14 +135,9 @@ def _truths(step):
     papers = [paper_after(step - 1), paper_after(step)]
     points, noise = papers[1].accuracy - papers[0].accuracy, max(paper.spread for paper in papers)
     yield _answer(points, equal=noise, a_lot=0.5), f"{points:+.2f} points (noise {noise:.2f})"
-    stored = [reference_runs(step=step - 1), reference_runs(step=step)]
-    if not all(stored):
-        yield None
-        return
-    found = compare_runs([*stored[0], *stored[1]])
-    points, error = found.difference(list(found.groups)[-1])
-    noise = 2 * error if error is not None else 0.0
-    yield _answer(points, equal=noise, a_lot=0.5), f"{points:+.1f} points (noise {noise:.1f})"
+    ours = gains().differences[step]
+    equal = 0.0 if ours.resolved else abs(ours.points)
+    yield _answer(ours.points, equal, a_lot=0.5), f"{ours.points:+.1f} points ({ours.interval})"
 
 
 def _answer(change, equal, a_lot=0.1):

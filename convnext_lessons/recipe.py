@@ -21,6 +21,7 @@ RAND_AUGMENT_MAGNITUDE = 27
 RAND_AUGMENT_OPERATIONS = 2
 RAND_AUGMENT_PROBABILITY = 0.5
 
+SIZE_STEP = 8  # pixels by which pictures grow
 STEP_EPOCHS, STEP_FACTOR = 30, 0.1  # of the schedule that falls in steps
 
 
@@ -34,6 +35,8 @@ class Recipe:
 
     Attributes:
         image_size: side of the square pictures in training, in pixels.
+        first_size: side in the first epoch, where training begins with smaller pictures: they grow evenly, by
+            ``SIZE_STEP`` pixels at a time, until the last third of the epochs has ``image_size``.
         width_factor: channels of the trained copy relative to the full network.
         epochs: passes over the training images; warm-up included.
         batch_size: pictures in a step.
@@ -89,6 +92,7 @@ class Recipe:
     stochastic_depth: float = 0.0
     layer_scale_init: float = 1.0
     initialization: str = "truncated_normal"
+    first_size: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)
@@ -120,6 +124,10 @@ class Recipe:
             ("interpolation", ("bicubic", "bilinear")),
         ):
             self._check(name, getattr(self, name) in known, f"one of {', '.join(known)}")
+        if self.first_size is not None:
+            fine = _is_whole(self.first_size) and 1 <= self.first_size <= self.image_size
+            self._check("first_size", fine, "a whole number from 1 to image_size")
+            self._check("augmentation", self.augmentation == "batches", "batches where pictures grow")
 
     def _check(self, name, fine, wanted):
         if not fine:
@@ -144,7 +152,7 @@ class Recipe:
 
     def fast(self):
         """The same recipe cut down to a few seconds, to see that everything runs: its accuracy means nothing."""
-        small = {"image_size": FAST_IMAGE_SIZE, "evaluation_size": None, "width_factor": 1 / 16}
+        small = {"image_size": FAST_IMAGE_SIZE, "first_size": None, "evaluation_size": None, "width_factor": 1 / 16}
         return replace(self, **small, epochs=2, batch_size=8, warmup_epochs=0.5)
 
     def learning_rate_at(self, epoch):
@@ -159,6 +167,14 @@ class Recipe:
             self.final_learning_rate
             + (self.learning_rate - self.final_learning_rate) * (1 - math.cos(math.pi * left)) / 2
         )
+
+    def size_in(self, epoch):
+        """Side of the training pictures in an epoch, counted from 0."""
+        if self.first_size is None:
+            return self.image_size
+        grown = min(1.0, epoch / (self.epochs * 2 / 3))
+        steps = int(grown * (self.image_size - self.first_size) / SIZE_STEP)
+        return self.image_size if grown == 1 else self.first_size + SIZE_STEP * steps
 
     def optimizer(self, network):
         """The algorithm over a network's parameters; with AdamW, norms, biases and layer scales do not decay."""

@@ -9,17 +9,17 @@ import json
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 
 import torch
 
 from convnext_lessons.architecture import LAYERS, RESNET50
 from convnext_lessons.cost import latency
+from convnext_lessons.evidence import pooled_spread
 from convnext_lessons.images import load_images
 from convnext_lessons.machine import CourseError, atomic, reference_folder
 from convnext_lessons.network import build
-from convnext_lessons.recipe import POCKET, Recipe
-from convnext_lessons.records import SCHEMA, Experiment, Ledger, experiment, name_of, versions
+from convnext_lessons.recipe import LESSON, POCKET, Recipe
+from convnext_lessons.records import SCHEMA, Experiment, Ledger, experiment, versions
 from convnext_lessons.roadmap import architecture_after
 from convnext_lessons.training import train
 
@@ -53,9 +53,8 @@ VARIANTS = {
     "mixup 0.8 or cutmix 1": {"mixup": 0.8, "cutmix": 1.0},
 }
 
-POCKET_SEEDS = 3  # of each step so far; five of those with which the runs began
-POCKET_SEEDS_OF = {"3": 5, "4": 5}
-POCKET_STEPS = (*(str(number) for number in range(12)), "3a")
+POCKET_STEPS = (*(str(number) for number in range(12)), "3a", "6a", "6c", "6d")
+SEEDS = range(5)  # of every step of pocket and of every trial
 
 # What some lessons try beside the road, by the names under which they find it.
 _STEP_1, _STEP_3A, _STEP_7, _STEP_8 = map(architecture_after, ("1", "3a", "7", "8"))
@@ -78,7 +77,6 @@ TRIALS = {
         if kept != ("first",)  # that is step 9
     },
 }
-TRIAL_SEEDS = (0, 1)
 
 # Lesson 00: how ResNet-50 was trained once, and as much of the modern training as runs of this size have.
 PLAIN = POCKET.change(name="plain", algorithm="sgd", learning_rate=0.025, weight_decay=1e-4, initialization="fan_out")
@@ -87,6 +85,12 @@ MODERN = POCKET.change(
 )
 LEAN = POCKET.change(name="lean")  # the lessons' own recipe: AdamW without any of the rest
 BUDGETS = (4, 16)  # epochs
+BUDGET_SEEDS = range(3)  # sixteen epochs take a while
+
+# On a GPU: the road at lesson scale, and the two shortest budgets of Imagenette's leaderboard, not tuned yet.
+GPU_SEEDS = range(3)
+LEADERBOARD_NETWORK = architecture_after(8)
+LEADERBOARD = tuple(LESSON.change(name="leaderboard", epochs=epochs, label_smoothing=0.1) for epochs in (5, 20))
 
 
 class CollectionError(CourseError, ValueError):
@@ -108,14 +112,12 @@ def pilot_runs():
 
 def pocket_runs():
     """Every run that stands behind a lesson's band."""
-    counts = {step: POCKET_SEEDS_OF.get(step, POCKET_SEEDS) for step in POCKET_STEPS}
-    most = max(counts.values())
-    return [("", experiment(step, POCKET, seed)) for seed in range(most) for step in counts if seed < counts[step]]
+    return [("", experiment(step, POCKET, seed)) for seed in SEEDS for step in POCKET_STEPS]
 
 
 def trial_runs():
     """Every run that stands behind an experiment beside the road."""
-    return [(name, Experiment(TRIALS[name], POCKET, seed)) for seed in TRIAL_SEEDS for name in TRIALS]
+    return [(name, Experiment(TRIALS[name], POCKET, seed)) for seed in SEEDS for name in TRIALS]
 
 
 def budget_runs():
@@ -123,20 +125,41 @@ def budget_runs():
     return [
         (f"{recipe.name} training, {epochs} epochs", experiment(0, recipe.change(epochs=epochs), seed))
         for epochs in BUDGETS
-        for seed in TRIAL_SEEDS
+        for seed in BUDGET_SEEDS
         for recipe in (PLAIN, LEAN, MODERN)
     ]
 
 
+def lesson_runs():
+    """The road with full networks, for a GPU."""
+    return [("", experiment(step, LESSON, seed)) for seed in GPU_SEEDS for step in range(12)]
+
+
+def leaderboard_runs():
+    """The best of the road at the budgets of Imagenette's leaderboard, for a GPU."""
+    return [
+        (f"{recipe.epochs} epochs", Experiment(LEADERBOARD_NETWORK, recipe, seed))
+        for recipe in LEADERBOARD
+        for seed in SEEDS
+    ]
+
+
 COLLECTIONS = {"pilot": pilot_runs, "pocket": pocket_runs, "trials": trial_runs, "budgets": budget_runs}
+ON_GPU = {"lesson": lesson_runs, "leaderboard": leaderboard_runs}
 
 
 def missing(name, ledger):
     """The runs of a collection that its ledger does not hold yet."""
-    if name not in COLLECTIONS:
-        raise CollectionError(f"There is no collection '{name}' of runs; there are {', '.join(COLLECTIONS)}.")
+    collections = COLLECTIONS | ON_GPU
+    if name not in collections:
+        raise CollectionError(f"There is no collection '{name}' of runs; there are {', '.join(collections)}.")
+    return missing_of(collections[name](), ledger)
+
+
+def missing_of(wanted, ledger):
+    """Those of the wanted (variant, ``Experiment``) that a ledger does not hold yet."""
     stored = {(run["variant"], Experiment.from_settings(run["settings"])) for run in ledger.runs()}
-    return [pair for pair in COLLECTIONS[name]() if pair not in stored]
+    return [pair for pair in wanted if pair not in stored]
 
 
 def make(name, processes=2, ledger=None, progress=print):
@@ -159,12 +182,12 @@ def make(name, processes=2, ledger=None, progress=print):
 def _one(variant, what, path):
     torch.set_num_threads(1)
     images = load_images("imagenette", what.recipe.image_size)
-    run = train(what, images, device="cpu", ledger=_Tagged(path, variant))
+    run = train(what, images, device="cpu", ledger=Tagged(path, variant))
     name = variant or what.recipe.name
     return f"step {what.step}, seed {what.seed}, {name}: {run.accuracy:.1%} in {run.record['seconds']:.0f} s"
 
 
-class _Tagged(Ledger):
+class Tagged(Ledger):
     """A ledger that notes with every run which variant of a collection it is, and refuses what is not a whole run."""
 
     def __init__(self, path, variant):
@@ -247,61 +270,3 @@ def table(runs):
         cells += [f"{100 * value:.1f}" for value in (found["mean"], found["spread"], *steps)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class RunsCompared:
-    """Groups of runs beside each other, accuracies in percent: ``{name: values}``; the first is the one to compare
-    with."""
-
-    groups: dict
-
-    def difference(self, name):
-        """Points between a group's mean and the first one's, and the standard error of that; the error is None where
-        either has fewer than two runs."""
-        first, other = next(iter(self.groups.values())), self.groups[name]
-        points = statistics.fmean(other) - statistics.fmean(first)
-        if min(len(first), len(other)) < 2:
-            return points, None
-        return points, sum(statistics.variance(values) / len(values) for values in (first, other)) ** 0.5
-
-    def __repr__(self):
-        if not self.groups:
-            return "No stored runs at this scale: one run alone cannot tell two networks apart."
-        wide = max(map(len, self.groups))
-        lines = []
-        for place, (name, values) in enumerate(self.groups.items()):
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            line = f"{name:{wide}}  {statistics.fmean(values):.1f}{spread} % over {len(values)} runs"
-            if place:
-                points, error = self.difference(name)
-                line += f"; difference {points:+.1f} points"
-                if error is not None:
-                    verdict = "more" if abs(points) > 2 * error else "no more"
-                    line += f", standard error {error:.1f}: {verdict} than noise explains"
-            lines.append(line)
-        return "\n".join(lines)
-
-
-def compare_runs(runs):
-    """Mean and spread of every group of runs (see ``records.name_of``), and its difference from the first group."""
-    groups = {}
-    for run in runs:
-        groups.setdefault(name_of(run), []).append(100 * run["accuracy"])
-    return RunsCompared(groups)
-
-
-def pooled_spread(groups):
-    """Standard deviation within groups of equal standing: the root of their mean variance; None without two in one."""
-    variances = [statistics.variance(group) for group in groups if len(group) > 1]
-    return statistics.fmean(variances) ** 0.5 if variances else None
-
-
-def resolvable(spread, seeds, power=0.8, level=0.05):
-    """The difference between two steps that runs of so many seeds each would find, in the unit of the spread.
-
-    By the normal approximation, which flatters small numbers of seeds a little: with the given power, at the given
-    two-sided level, for one comparison alone.
-    """
-    normal = statistics.NormalDist()
-    return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * spread * (2 / seeds) ** 0.5

@@ -35,6 +35,8 @@ class Engine:
         workers: loader processes for each training process; as many as there are cores unless given.
         save_minutes: between checkpoints inside an epoch; each epoch ends with one anyway.
         save_steps: the same in steps; none unless given.
+        precision: the number format of the forward pass in training, a ``torch.dtype``; ``precision_for`` the device
+            unless given.
         compiled: translate the network with ``torch.compile`` first, which takes minutes and may pay in hours.
     """
 
@@ -43,6 +45,7 @@ class Engine:
     workers: int | None = None
     save_minutes: float = 10.0
     save_steps: int | None = None
+    precision: torch.dtype | None = None
     compiled: bool = False
 
 
@@ -119,7 +122,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
     made(ledger.path.parent)  # better now than after the training
     experiment = _as_it_runs(experiment, images, engine.processes)
     recipe = experiment.recipe
-    images = _where_they_are_needed(images, recipe, device)
+    images = where_they_are_needed(images, recipe, device)
     trainer = Trainer(experiment, images, device, engine)
     journal = Journal(folder, {"images": images.note, **experiment.settings()}, engine.processes.first)
     curve = trainer.restore(journal.begin(device), folder)
@@ -209,7 +212,7 @@ def estimate_seconds(experiment, images, device=None, batches=3):
     device = ALONE.device(device)
     experiment = _as_it_runs(experiment, images, ALONE)
     recipe = experiment.recipe
-    images = _where_they_are_needed(images, recipe, device)
+    images = where_they_are_needed(images, recipe, device)
     trainer = Trainer(experiment, images, device, Engine())
     stream = training_stream(images, recipe, experiment.seed, 0, device)
     stream = itertools.cycle(itertools.islice(stream, 1 + batches))
@@ -235,7 +238,7 @@ class Trainer:
         self.device, self.engine, self.processes = device, engine, engine.processes
         self.classes = len(images.classes)
         self.network = make_network(experiment, self.classes, device)
-        self.precision = precision_for(device)
+        self.precision = engine.precision or precision_for(device)
         self.average = self.recipe.averaged(self.network)
         self.optimizer = self.recipe.optimizer(self.network)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
@@ -287,7 +290,7 @@ class Trainer:
             share = len(labels) / self.recipe.batch_size
             with contextlib.nullcontext() if waits else self.parallel.no_sync():
                 pictures, labels = self.mix(pictures, labels)
-                with torch.autocast(self.device.type, self.precision, enabled=self.device.type == "cuda"):
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                     loss = self.loss(self.forward(pictures), labels)
                 # The processes' gradients are averaged, so each brings its share of the sum times their number.
                 self.scaler.scale(loss * (share * self.processes.count)).backward()
@@ -424,7 +427,7 @@ class Trainer:
         return saved["curve"]
 
 
-def _where_they_are_needed(images, recipe, device):
+def where_they_are_needed(images, recipe, device):
     """Pictures that are altered in batches live on the device; those that a loader alters move there afterwards."""
     return images.to(device) if recipe.augmentation == "batches" else images
 

@@ -1,7 +1,11 @@
 import pytest
 
-from convnext_lessons.classroom import open_lesson
+from convnext_lessons.classroom import open_lesson, repeat
+from convnext_lessons.evidence import compare_runs
+from convnext_lessons.machine import device as choose_device
 from convnext_lessons.recipe import POCKET, RecipeError
+from convnext_lessons.records import Ledger
+from convnext_lessons.roadmap import architecture_after
 
 
 def test_a_lesson_opens_with_plain_words(capsys):
@@ -18,3 +22,25 @@ def test_the_scale_can_be_chosen(capsys):
     assert 'open_lesson(step=4, scale="pocket") trains like them' in capsys.readouterr().out
     with pytest.raises(RecipeError, match="There is no recipe 'huge'; there are pocket, lesson, paper"):
         open_lesson(step=4, scale="huge")
+
+
+def test_several_seeds_of_before_and_after(capsys):
+    runs = repeat(architecture_after(3), architecture_after(4), choose_device("cpu"), seeds=2)
+    assert [(run["step"], run["seed"]) for run in runs] == [("3", 0), ("4", 0), ("3", 1), ("4", 1)]
+    assert len(Ledger().runs()) == 4
+    assert capsys.readouterr().out.count("step 4, seed") == 2
+    (difference,) = compare_runs(runs).differences
+    assert (difference.name, difference.than) == ("step 4", "step 3")
+
+
+def test_without_a_gpu_nobody_waits_for_seeds(capsys):
+    assert repeat(architecture_after(3), architecture_after(4), choose_device("cpu")) == []
+    assert "seeds=3" in capsys.readouterr().out
+
+
+def test_a_gpu_gets_three_seeds(monkeypatch):
+    tried = []
+    run = type("Run", (), {"record": {"seconds": 1.0}})
+    monkeypatch.setattr("convnext_lessons.classroom.train", lambda what, images, device: tried.append(what) or run())
+    repeat(architecture_after(3), architecture_after(4), type("Device", (), {"type": "cuda"})())
+    assert [(what.step, what.seed) for what in tried] == [(step, seed) for seed in range(3) for step in ("3", "4")]

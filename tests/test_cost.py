@@ -237,7 +237,7 @@ def test_latency_tells_where_the_time_goes(training):
     assert found.seconds > 0
     assert list(found.stages) == STAGES
     assert all(value > 0 for value in found.layers.values())
-    assert sum(found.stages.values()) == pytest.approx(sum(found.layers.values()))
+    assert sum(found.stages.values()) == pytest.approx(sum(found.layers.values()) if training else found.seconds)
     assert {"stem.0", "stem.1", "stem.2", "stem.3", "head.3"} < found.layers.keys()
     assert (found.threads, found.batch_size, found.training) == (1, 2, training)
 

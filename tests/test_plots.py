@@ -8,11 +8,14 @@ from convnext_lessons.plots import (
     draw_changes,
     draw_costs,
     draw_curves,
+    draw_flops_and_time,
     draw_road,
     draw_summary,
     draw_sweep,
     measured,
 )
+from convnext_lessons.recipe import POCKET
+from convnext_lessons.records import experiment
 from convnext_lessons.roadmap import architecture_after
 
 
@@ -21,8 +24,16 @@ def run(step, seed, accuracies, seconds=10.0):
     for epoch, accuracy in enumerate(accuracies, start=1):
         curve.append({"pictures": 100 * epoch - 50, "seconds": seconds * (epoch - 0.5), "loss": 2.0})
         curve.append({"pictures": 100 * epoch, "seconds": seconds * epoch, "loss": 1.0, "accuracy": accuracy})
-    images = {"source": "stand-in", "note": "stand-in: rendered"}
-    return {"step": step, "seed": seed, "images": images, "accuracy": accuracies[-1], "curve": curve}
+    return {
+        "step": step,
+        "seed": seed,
+        "images": {"source": "stand-in", "note": "stand-in: rendered", "train": 64, "val": 40},
+        "accuracy": accuracies[-1],
+        "curve": curve,
+        "status": "complete",
+        "fast": True,
+        "settings": experiment(step, POCKET, seed).settings(),
+    }
 
 
 def thin(step):
@@ -48,6 +59,13 @@ def test_the_summary_shows_every_step():
     assert len(plot.figure.axes) == 6
 
 
+def test_flops_and_time_shows_every_network():
+    plot = draw_flops_and_time()
+    assert is_picture(plot) and len(plot.figure.axes) == 2
+    for words in ("step 0 4.09 G", "step 3 5.27 G", "step 11 4.46 G", "images/s"):
+        assert words in plot.alt
+
+
 def test_costs_tell_old_and_new_and_how_much():
     plot = draw_costs(thin(3), thin(4), image_size=64)
     assert is_picture(plot)
@@ -61,6 +79,13 @@ def test_curves_band_and_own_run():
     assert "step 3: 55.0 ± 7.1 % over 2 stored runs" in plot.alt
     assert "step 4: 40.0 % over 1 stored runs" in plot.alt
     assert "your run of step 4: 45.0 %" in plot.alt
+
+
+def test_an_own_run_is_told_where_it_fell():
+    stored = [run("4", 0, [0.3, 0.5]), run("4", 1, [0.4, 0.54])]
+    plot = draw_curves(stored, [run("4", 9, [0.3, 0.45])])
+    expected = "your run of step 4: 45.0 %, inside the 8.0 to 96.0 % expected of one more such run"
+    assert expected in plot.alt and expected in plot.figure.axes[0].get_title(loc="left")
 
 
 def test_curves_by_seconds_are_another_picture():
@@ -97,7 +122,7 @@ def test_the_road_can_end_before_its_answers():
 
 def test_curves_of_other_pictures_are_not_to_be_compared():
     other = run("4", 9, [0.3, 0.45])
-    other["images"] = {"source": "imagenette", "note": "Imagenette v2"}
+    other["images"] = {"source": "imagenette", "note": "Imagenette v2", "train": 9469, "val": 3925}
     title = draw_curves([run("4", 0, [0.2, 0.4])], [other]).figure.axes[0].get_title(loc="left")
     assert title.startswith("NOT THE SAME PICTURES")
 

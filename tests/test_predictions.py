@@ -1,6 +1,7 @@
 import pytest
 
 from convnext_lessons import predictions as room
+from convnext_lessons.evidence import Difference, Gains
 from convnext_lessons.predictions import ANSWERS, QUESTIONS, PredictionError, Score, predict, predictions, score
 
 
@@ -71,11 +72,13 @@ def test_a_step_is_graded(monkeypatch):
     assert graded._repr_html_().count("<tr>") == len(QUESTIONS) + 1
 
 
-def test_without_stored_runs_the_last_question_is_left_out(monkeypatch):
+@pytest.mark.parametrize(("p", "answer"), [(0.04, "up a lot"), (0.06, "equal"), (None, "equal")])
+def test_what_the_runs_do_not_resolve_counts_as_equal(p, answer, monkeypatch):
     monkeypatch.setattr(room, "latency", lambda what: type("Spent", (), {"seconds": 0.1})())
-    monkeypatch.setattr(room, "reference_runs", lambda **wanted: [])
+    differences = {4: Difference("step 4", "step 3", 4.0, 1.0, 7.0, p)}
+    monkeypatch.setattr(room, "gains", lambda: Gains(differences, 11))
     graded = score(4)
-    assert [row.question for row in graded.rows] == list(QUESTIONS[:-1])
+    assert [row.answer for row in graded.rows if row.question == QUESTIONS[-1]] == [answer]
     assert "Nothing was predicted for step 4." in repr(graded)
 
 

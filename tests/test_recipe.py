@@ -207,7 +207,29 @@ def test_a_recipe_thins_every_step_of_the_road(recipe, step):
 @pytest.mark.parametrize("recipe", [*RECIPES.values(), RECIPE.change(mixup=0.8, epochs=300, warmup_epochs=20)])
 def test_fast_keeps_the_techniques_and_cuts_the_work(recipe):
     fast = recipe.fast()
-    cut = {"image_size", "evaluation_size", "width_factor", "epochs", "batch_size", "warmup_epochs"}
+    cut = {"image_size", "first_size", "evaluation_size", "width_factor", "epochs", "batch_size", "warmup_epochs"}
     kept = [name for name in vars(recipe) if name not in cut]
     assert all(getattr(fast, name) == getattr(recipe, name) for name in kept)
     assert fast.epochs * fast.image_size**2 * fast.width_factor <= 2 * 32**2 / 16
+
+
+def test_pictures_grow_evenly_until_the_last_third():
+    growing = RECIPE.change(epochs=9, image_size=64, first_size=40)
+    assert [growing.size_in(epoch) for epoch in range(9)] == [40, 40, 48, 48, 56, 56, 64, 64, 64]
+    assert {RECIPE.size_in(epoch) for epoch in range(RECIPE.epochs)} == {RECIPE.image_size}
+
+
+def test_pictures_of_an_odd_size_grow_to_it():
+    growing = RECIPE.change(epochs=6, image_size=62, first_size=40)
+    assert [growing.size_in(epoch) for epoch in range(6)] == [40, 40, 48, 56, 62, 62]
+
+
+@pytest.mark.parametrize("changes", [{"first_size": 0}, {"first_size": 65}, {"first_size": 40.5}])
+def test_pictures_do_not_shrink(changes, refuses):
+    with refuses(RecipeError, "first_size"):
+        RECIPE.change(image_size=64, **changes)
+
+
+def test_pictures_that_a_loader_alters_do_not_grow(refuses):
+    with refuses(RecipeError, "augmentation", "grow"):
+        RECIPE.change(image_size=64, first_size=40, augmentation="crops")

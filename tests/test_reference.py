@@ -18,13 +18,10 @@ from convnext_lessons.reference import (
     VARIANTS,
     CollectionError,
     choose,
-    compare_runs,
     make,
     make_times,
     missing,
     pocket_runs,
-    pooled_spread,
-    resolvable,
     summarize,
     table,
     times,
@@ -85,7 +82,7 @@ def test_a_whole_collection_makes_nothing(ledger, monkeypatch):
     ("status", "fast", "kept"), [("complete", False, 1), ("interrupted", False, 0), ("complete", True, 0)]
 )
 def test_only_whole_runs_are_kept(ledger, status, fast, kept):
-    tagged = reference._Tagged(ledger.path, "the variant")
+    tagged = reference.Tagged(ledger.path, "the variant")
     tagged.append({"schema": SCHEMA, "status": status, "fast": fast})
     assert [run["variant"] for run in ledger.runs()] == ["the variant"] * kept
 
@@ -94,22 +91,6 @@ def test_a_cut_down_run_never_becomes_a_reference(ledger):
     variant, what = pocket_runs()[0]
     assert f"step {what.step}" in reference._one(variant, what, ledger.path)
     assert ledger.runs() == []
-
-
-def test_pooled_spread_by_hand():
-    # Variances 0.02 and 0.08, their mean 0.05.
-    assert pooled_spread([[0.1, 0.3], [0.2, 0.6]]) == pytest.approx(0.05**0.5)
-
-
-def test_pooled_spread_of_one_group_is_its_standard_deviation():
-    values = [0.1, 0.4, 0.5, 0.9]
-    assert pooled_spread([values]) == pytest.approx(statistics.stdev(values))
-
-
-def test_groups_of_one_say_nothing_about_spread():
-    assert pooled_spread([[0.1, 0.3], [0.9]]) == pytest.approx(0.02**0.5)
-    assert pooled_spread([[0.1], [0.9]]) is None
-    assert pooled_spread([]) is None
 
 
 def test_summary_by_hand():
@@ -132,35 +113,6 @@ def test_a_step_that_a_variant_leaves_alone_has_the_runs_of_the_base():
     assert table["variant"]["steps"] == {"11": [0.5], "0": [0.1]}
     assert table["variant"]["mean"] == pytest.approx(0.3)
     assert table[reference.BASE]["mean"] == pytest.approx(0.15)
-
-
-def accuracies(**groups):
-    return [{"variant": "", "step": step[1:], "accuracy": value} for step, values in groups.items() for value in values]
-
-
-def test_runs_compared_by_hand():
-    found = compare_runs(accuracies(s3=(0.1, 0.3), s4=(0.5, 0.7), s5=(0.4,)))
-    points, error = found.difference("step 4")
-    # Variances of 200 square points each, over two runs each: the square root of 200.
-    assert points == pytest.approx(40) and error == pytest.approx(200**0.5)
-    assert found.difference("step 5") == (pytest.approx(20), None)
-    lines = repr(found).splitlines()
-    assert lines[0] == "step 3  20.0 ± 14.1 % over 2 runs"
-    assert lines[1].endswith("difference +40.0 points, standard error 14.1: more than noise explains")
-    assert lines[2] == "step 5  40.0 % over 1 runs; difference +20.0 points"
-
-
-def test_a_difference_within_twice_its_error_is_called_noise():
-    assert "no more than noise explains" in repr(compare_runs(accuracies(s3=(0.1, 0.3), s4=(0.2, 0.4))))
-
-
-def test_nothing_to_compare_is_said():
-    assert "cannot tell two networks apart" in repr(compare_runs([]))
-
-
-def test_a_variant_is_a_group_of_its_own():
-    runs = [{"variant": "ratio alone", "step": None, "accuracy": 0.5}, {"step": "1", "accuracy": 0.5}]
-    assert list(compare_runs(runs).groups) == ["ratio alone", "step 1"]
 
 
 def test_trials_and_steps_of_the_road_are_told_apart():
@@ -229,13 +181,6 @@ def test_the_pocket_recipe_is_the_one_that_the_pilot_chose():
 def test_the_data_readme_prints_what_the_runs_say():
     page = (reference_folder().parent / "README.md").read_text()
     assert table(reference_runs("pilot")) in page
-    by_step = {}
-    for run in reference_runs("pocket"):
-        by_step.setdefault(run["step"], []).append(run["accuracy"])
-    spread = pooled_spread(by_step.values())
-    assert f"With a spread of {100 * spread:.1f} points" in page
-    for seeds in (1, 2, 5):
-        assert f"| {seeds} | {100 * resolvable(spread, seeds):.1f} |" in page
     for run in reference_runs("pace"):
         assert f"{run['seconds']:.0f} s" in page and run["device"]["threads"] == 2
 
@@ -255,16 +200,10 @@ def test_the_choice_is_the_smallest_spread_within_a_point_of_the_best():
     assert choose(summary) == "near"
 
 
-def test_more_seeds_resolve_smaller_differences():
-    # Two samples of 16, power 0.8, level 0.05: a textbook's one standard deviation.
-    assert resolvable(1.0, 16) == pytest.approx(0.99, abs=0.01)
-    assert resolvable(2.0, 4) == pytest.approx(4 * resolvable(1.0, 16))
-
-
 def test_the_page_and_lesson_12_tell_the_rehearsal_as_it_was():
     (run,) = reference_runs("rehearsal")
     assert (run["step"], run["status"], run["recipe"], run["processes"]) == ("11", "complete", "rehearsal", 2)
-    assert run["settings"]["recipe"] == experiment(11, REHEARSAL).settings()["recipe"]
+    assert Experiment.from_settings(run["settings"]) == experiment(11, REHEARSAL)
     last = run["curve"][-1]
     assert last["accuracy"] == run["accuracy"]
     page = (reference_folder().parent / "README.md").read_text()

@@ -12,7 +12,16 @@ from convnext_lessons.images import stand_in, validation_batches
 from convnext_lessons.machine import DeviceError, StorageError
 from convnext_lessons.recipe import Recipe
 from convnext_lessons.records import Experiment, Ledger, experiment
-from convnext_lessons.training import TrainingError, estimate_seconds, evaluate, make_network, precision_for, train
+from convnext_lessons.training import (
+    Engine,
+    Trainer,
+    TrainingError,
+    estimate_seconds,
+    evaluate,
+    make_network,
+    precision_for,
+    train,
+)
 
 CPU = torch.device("cpu")
 PLAIN = Recipe("plain", image_size=32, width_factor=1 / 16, epochs=2, batch_size=8, learning_rate=4e-3)
@@ -353,6 +362,26 @@ def test_a_full_disk_under_the_checkpoint_is_one_sentence(run_of, tmp_path, monk
 
 def test_precision_on_the_cpu():
     assert precision_for(CPU) == torch.float32
+
+
+def test_a_run_in_bfloat16_is_told_and_learns_otherwise(run_of):
+    low = run_of(engine=Engine(precision=torch.bfloat16))
+    assert low.record["device"]["precision"] == "bfloat16"
+    assert learnt(low) != learnt(run_of())
+    assert all(parameter.dtype == torch.float32 for parameter in low.network.parameters())
+
+
+def test_a_run_whose_pictures_grow(images, full_mode, monkeypatch):
+    sizes = []
+    step = Trainer.step
+    monkeypatch.setattr(
+        Trainer,
+        "step",
+        lambda self, pieces, progress: sizes.append(pieces[0][0].shape[-1]) or step(self, pieces, progress),
+    )
+    growing = PLAIN.change(epochs=3, image_size=64, first_size=48)
+    train(experiment(2, growing), stand_in(64, train_count=64, val_count=40), device="cpu")
+    assert sizes == [48] * 8 + [56] * 8 + [64] * 8
 
 
 def test_a_network_is_thinned_and_drawn_from_the_seed():

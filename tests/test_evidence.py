@@ -1,0 +1,255 @@
+"""Statistics by hand, on made-up runs; then what the stored runs and the pages say of each other."""
+
+import statistics
+
+import pytest
+from scipy import stats
+
+from convnext_lessons import evidence
+from convnext_lessons.evidence import (
+    Difference,
+    EvidenceError,
+    Gains,
+    compare_runs,
+    differences,
+    gains,
+    placed,
+    pooled_spread,
+    resolvable,
+)
+from convnext_lessons.machine import reference_folder
+from convnext_lessons.recipe import POCKET
+from convnext_lessons.records import experiment, reference_runs
+from convnext_lessons.roadmap import paper_after
+
+
+def run(step, seed, accuracy, recipe=POCKET, note="Imagenette v2", **changes):
+    return {
+        "step": step,
+        "seed": seed,
+        "accuracy": accuracy,
+        "status": "complete",
+        "fast": False,
+        "images": {"note": note, "train": 9469, "val": 3925},
+        "settings": experiment(step, recipe, seed).settings(),
+        **changes,
+    }
+
+
+def runs(recipe=POCKET, **groups):
+    return [run(step[1:], seed, value, recipe) for step, values in groups.items() for seed, value in enumerate(values)]
+
+
+def test_welch_by_hand():
+    # Variances 4 and 16, over four runs each: the standard error is the root of 5, with 25 / (1/3 + 16/3) degrees.
+    groups = {"a": [50 - 6**0.5, 50, 50, 50 + 6**0.5], "b": [60 - 24**0.5, 60, 60, 60 + 24**0.5]}
+    (found,) = differences(groups, [("b", "a")])
+    freedom = 25 / (1 / 3 + 16 / 3)
+    reach = stats.t.ppf(0.975, freedom) * 5**0.5
+    assert found.points == pytest.approx(10)
+    assert (found.low, found.high) == pytest.approx((10 - reach, 10 + reach))
+    assert found.p == pytest.approx(2 * stats.t.sf(10 / 5**0.5, freedom))
+    assert found.resolved
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted", "levels"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06], [0.05 / 3, 0.05 / 2, 0.05 / 2]),
+        ([0.001, 0.02], [0.002, 0.02], [0.025, 0.05]),
+        ([0.5, 0.9], [1.0, 1.0], [0.025, 0.025]),
+        ([None, 0.04], [None, 0.04], [0.05, 0.05]),
+        ([], [], []),
+    ],
+)
+def test_holm_by_hand(p_values, adjusted, levels):
+    found = evidence._holm(p_values)
+    assert found[0] == [None if p is None else pytest.approx(p) for p in adjusted]
+    assert found[1] == pytest.approx(levels)
+
+
+def test_holm_as_scipy_would():
+    p_values = [0.2, 0.001, 0.04, 0.012, 0.013, 0.6, 0.03]
+    order = sorted(p_values)
+    rejected = 0
+    while rejected < len(order) and order[rejected] <= 0.05 / (len(order) - rejected):
+        rejected += 1
+    adjusted = evidence._holm(p_values)[0]
+    assert [p < 0.05 for p in adjusted] == [p in order[:rejected] for p in p_values]
+
+
+def test_an_interval_leaves_out_zero_exactly_where_the_difference_is_resolved():
+    base = [50.0, 51.0, 49.5, 50.5, 50.2]
+    groups = {"base": base} | {f"{shift}": [value + shift / 10 for value in base] for shift in range(-20, 21)}
+    found = differences(groups, [(name, "base") for name in groups if name != "base"])
+    assert {each.resolved for each in found} == {True, False}
+    for each in found:
+        assert each.resolved == (each.low > 0 or each.high < 0)
+
+
+def test_more_comparisons_make_intervals_wider():
+    several = compare_runs(runs(s3=(0.50, 0.51, 0.52), s4=(0.6, 0.61, 0.63), s5=(0.50, 0.52, 0.51)))
+    alone = compare_runs(runs(s3=(0.50, 0.51, 0.52), s4=(0.6, 0.61, 0.63)))
+    assert several.differences[0].low < alone.differences[0].low < alone.differences[0].points
+
+
+@pytest.mark.parametrize("values", [((0.1,), (0.5,)), ((0.1, 0.1), (0.1, 0.1))])
+def test_without_spread_there_is_no_interval(values):
+    (found,) = compare_runs(runs(s3=values[0], s4=values[1])).differences
+    assert (found.low, found.high, found.p, found.resolved) == (None, None, None, False)
+    assert "no interval: not resolved" in str(found)
+
+
+def test_runs_compared_in_words():
+    lines = repr(compare_runs(runs(s3=(0.10, 0.12), s11=(0.50, 0.52), s5=(0.10, 0.13)))).splitlines()
+    assert lines[0] == "step 3   11.0 ± 1.4 % over 2 runs"
+    assert lines[1].startswith("step 11  51.0 ± 1.4 % over 2 runs; +40.0 points, 95 % interval +")
+    assert lines[1].endswith(": resolved") and lines[2].endswith(": not resolved")
+    assert "Holm's correction for 2 comparisons" in lines[3]
+    assert "with 2 seeds four times out of five" in lines[4]
+
+
+def test_nothing_to_compare_is_said():
+    assert "cannot tell two networks apart" in repr(compare_runs([]))
+
+
+def test_one_group_has_nothing_to_differ_from():
+    assert repr(compare_runs(runs(s3=(0.5, 0.6)))) == "step 3  55.0 ± 7.1 % over 2 runs"
+
+
+def test_a_variant_is_a_group_of_its_own():
+    trial = run("1", 0, 0.5, variant="ratio alone")
+    assert list(compare_runs([trial, run("1", 0, 0.5)]).groups) == ["ratio alone", "step 1"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (run("4", 1, 0.5, status="interrupted"), ["step 4", "seed 1", "interrupted"]),
+        (run("4", 0, 0.5), ["two runs of step 4 with seed 0"]),
+        (run("4", 1, 0.5, POCKET.change(image_size=96)), ["step 4 differ in recipe"]),
+        (run("4", 1, 0.5, POCKET.change(width_factor=1 / 8)), ["step 4 differ in recipe"]),
+        (run("4", 1, 0.5, note="another copy"), ["step 4 differ in", "pictures"]),
+        (run("4", 1, 0.5, fast=True), ["step 4 differ in"]),
+        (run("5", 0, 0.5), ["step 5", "no run with seed 1", "step 4"][:2]),
+    ],
+)
+def test_what_must_not_be_averaged_is_refused(wrong, words, refuses):
+    good = runs(s3=(0.5, 0.6), s4=(0.5,)) if wrong["step"] == "4" else runs(s3=(0.5, 0.6), s4=(0.5, 0.6))
+    with refuses(EvidenceError, *words):
+        compare_runs([*good, wrong])
+
+
+def test_a_missing_seed_is_refused(refuses):
+    with refuses(EvidenceError, "step 4 has no run with seed 1, 2"):
+        compare_runs(runs(s3=(0.5, 0.6, 0.7), s4=(0.5,)))
+
+
+def test_a_difference_with_two_causes_is_refused(refuses):
+    other = POCKET.change(epochs=5)
+    with refuses(EvidenceError, "step 3", "step 4", "two causes"):
+        compare_runs(runs(s3=(0.5, 0.6)) + runs(other, s4=(0.5, 0.6)))
+    one_network = [dict(each, variant="5 epochs") for each in runs(other, s3=(0.5, 0.6))]
+    assert len(compare_runs(runs(s3=(0.5, 0.6)) + one_network).groups) == 2
+
+
+def test_groups_on_other_pictures_are_refused(refuses):
+    with refuses(EvidenceError, "different pictures"):
+        compare_runs([run("3", 0, 0.5), run("4", 0, 0.5, note="another copy")])
+
+
+def test_what_a_recipe_is_called_does_not_matter():
+    assert len(compare_runs([run("3", 0, 0.5), run("3", 1, 0.5, POCKET.change(name="lean"))]).groups) == 1
+
+
+def test_a_new_run_among_stored_ones():
+    stored = runs(s4=(0.58, 0.60, 0.62), s3=(0.1, 0.2))
+    reach = stats.t.ppf(0.975, 2) * 2 * (4 / 3) ** 0.5
+    expected = f"{60 - reach:.1f} to {60 + reach:.1f} %"
+    assert placed(run("4", 9, 0.61), stored) == f"61.0 %, inside the {expected} expected of one more such run"
+    assert ", below the " in placed(run("4", 9, 0.4), stored)
+    assert ", above the " in placed(run("4", 9, 0.8), stored)
+
+
+@pytest.mark.parametrize(
+    "other", [run("5", 9, 0.5), run("4", 9, 0.5, note="stand-in"), run("4", 9, None), run("4", 9, 0.5, fast=True)]
+)
+def test_a_run_of_another_kind_has_no_place(other):
+    assert placed(other, runs(s4=(0.58, 0.60))) is None
+
+
+def test_pooled_spread_by_hand():
+    # Variances 0.02 and 0.08, their mean 0.05.
+    assert pooled_spread([[0.1, 0.3], [0.2, 0.6]]) == pytest.approx(0.05**0.5)
+    assert pooled_spread([[0.1, 0.3], [0.9]]) == pytest.approx(0.02**0.5)
+    assert pooled_spread([[0.1], [0.9]]) is None
+    assert pooled_spread([]) is None
+
+
+def test_what_can_be_resolved_as_in_a_textbook():
+    # Cohen's tables: two groups of 17 find an effect of one standard deviation with a power of 0.8 at the level 0.05.
+    assert resolvable(1.0, 17) == pytest.approx(1.0, abs=0.01)
+    assert resolvable(2.0, 17) == pytest.approx(2 * resolvable(1.0, 17))
+    assert resolvable(1.0, 5) > resolvable(1.0, 10) > resolvable(1.0, 20)
+    assert resolvable(1.0, 5, comparisons=11) > resolvable(1.0, 5)
+
+
+def test_so_many_seeds_find_it_four_times_out_of_five():
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    shift = resolvable(1.0, 5)
+    first, second = draw.normal(0, 1, (4000, 5)), draw.normal(shift, 1, (4000, 5))
+    assert np.mean(stats.ttest_ind(first, second, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
+
+
+def test_gains_in_three_forms():
+    found = Gains(
+        {1: Difference("step 1", "step 0", 1.234, 0.5, 2.0, 0.01), 2: Difference("<b>", "", 0, -1, 1, 0.9)}, 1
+    )
+    assert "| 1 | Stage ratio | +0.54 | 0.07 | +1.2 | +0.5 to +2.0 | yes |" in found.markdown()
+    assert "Holm's correction for all 2 steps" in repr(found) and "Patchify" not in repr(found)
+    assert '<tr style="font-weight: bold"><td>1</td>' in found._repr_html_()
+
+
+# What is stored -------------------------------------------------------------------------------------------------------
+
+
+def test_the_road_is_one_family_of_eleven():
+    found = gains().differences
+    accuracies = {
+        step: [100 * run["accuracy"] for run in sorted(reference_runs(step=step), key=lambda run: run["seed"])]
+        for step in range(12)
+    }
+    p_values = {}
+    for step in range(1, 12):
+        here, before = accuracies[step], accuracies[step - 1]
+        assert found[step].points == pytest.approx(statistics.fmean(here) - statistics.fmean(before))
+        p_values[step] = stats.ttest_ind(here, before, equal_var=False).pvalue
+    order = sorted(p_values, key=p_values.get)
+    for place, step in enumerate(order):
+        expected = max(min(1.0, (11 - before) * p_values[order[before]]) for before in range(place + 1))
+        assert found[step].p == pytest.approx(expected)
+    assert [row[0] for row in gains(until=4).rows()] == ["1", "2", "3", "4"]
+    assert gains(until=4).differences == found
+
+
+def test_the_papers_column_is_the_papers():
+    for step, row in enumerate(gains().rows(), start=1):
+        assert row[2] == f"{paper_after(step).accuracy - paper_after(step - 1).accuracy:+.2f}"
+
+
+def test_the_pages_print_what_the_runs_say():
+    page = (reference_folder().parent / "README.md").read_text()
+    by_step = {}
+    for run in reference_runs("pocket"):
+        by_step.setdefault(run["step"], []).append(100 * run["accuracy"])
+    for step, values in by_step.items():
+        assert f"| {step} | {statistics.fmean(values):.1f} | {statistics.stdev(values):.1f} |" in page
+    spread = pooled_spread(by_step.values())
+    assert f"With a pooled spread of {spread:.2f} points" in page
+    for seeds in (2, 3, 5, 10, 20):
+        alone, among = resolvable(spread, seeds), resolvable(spread, seeds, comparisons=11)
+        assert f"| {seeds} | {alone:.1f} | {among:.1f} |" in page
+    readme = (reference_folder().parent.parent / "README.md").read_text()
+    assert gains().markdown() in readme

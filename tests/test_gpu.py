@@ -1,0 +1,89 @@
+"""What is measured on a GPU, on the CPU: the same code on thin networks and rendered pictures."""
+
+import itertools
+import json
+import os
+import signal
+
+import pytest
+
+from convnext_lessons import gpu
+from convnext_lessons.gpu import make_on_gpu, make_rates
+from convnext_lessons.images import stand_in
+from convnext_lessons.machine import DeviceError, data_folder
+from convnext_lessons.machine import device as choose_device
+from convnext_lessons.recipe import Recipe
+from convnext_lessons.records import Ledger, experiment
+from convnext_lessons.reference import ON_GPU
+from convnext_lessons.training import train
+
+TINY = Recipe("tiny", image_size=32, width_factor=1 / 16, epochs=2, batch_size=8, learning_rate=4e-3)
+
+
+@pytest.fixture
+def small(monkeypatch, full_mode, tmp_path):
+    """Two runs a collection on a few small pictures; the folder that they go to."""
+    monkeypatch.setattr(gpu, "load_images", lambda *_: stand_in(32, train_count=64, val_count=40))
+    monkeypatch.setattr(gpu, "make_rates", lambda device, folder, progress: (folder / "gpu.json").write_text("{}"))
+    for place, name in enumerate(ON_GPU):
+        runs = [(name, experiment(step, TINY, place)) for step in (0, 2)]
+        monkeypatch.setitem(ON_GPU, name, lambda runs=runs: runs)
+    folder = tmp_path / "stored"
+    folder.mkdir()
+    return folder
+
+
+def stored(folder):
+    return [(run["variant"], run["step"]) for name in ON_GPU for run in Ledger(folder / f"{name}.jsonl").runs()]
+
+
+def test_everything_is_made_once(small, monkeypatch):
+    said = []
+    assert make_on_gpu(10, "cpu", small, said.append) == 0
+    everything = [(name, step) for name in ON_GPU for step in ("0", "2")]
+    assert stored(small) == everything and said[-1] == "Everything is there."
+    assert not list((data_folder() / "runs").iterdir())
+    monkeypatch.setattr(gpu, "train", pytest.fail)
+    assert make_on_gpu(10, "cpu", small, said.append) == 0
+    assert stored(small) == everything
+
+
+def test_a_run_that_was_under_way_goes_on_where_it_was(small, monkeypatch):
+    whole = train(experiment(0, TINY, 0), stand_in(32, train_count=64, val_count=40), "cpu", ledger=Ledger(small / "x"))
+    points = itertools.count()
+
+    def stopped(*args, **settings):
+        def report(_):
+            if next(points) == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        return train(*args, report=report, **settings)
+
+    monkeypatch.setattr(gpu, "train", stopped)
+    assert make_on_gpu(10, "cpu", small, lambda words: None) == 4
+    assert stored(small) == [] and len(list((data_folder() / "runs").iterdir())) == 1
+    assert make_on_gpu(10, "cpu", small, lambda words: None) == 0
+    first = Ledger(small / "lesson.jsonl").runs()[0]
+    assert [point["loss"] for point in first["curve"]] == [point["loss"] for point in whole.record["curve"]]
+
+
+def test_time_is_up_before_the_first_run(small):
+    said = []
+    assert make_on_gpu(0, "cpu", small, said.append) == 4
+    assert "4 runs are left" in said[-1] and stored(small) == []
+
+
+def test_without_a_gpu_it_says_so(small, monkeypatch, refuses):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with refuses(DeviceError, "'cuda'"):
+        make_on_gpu(folder=small)
+
+
+def test_rates_of_fed_and_of_waiting_networks(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "LESSON", TINY)
+    monkeypatch.setattr(gpu, "load_images", lambda *_: stand_in(32, train_count=64, val_count=40))
+    make_rates(choose_device("cpu"), tmp_path, lambda words: None, seconds=0.01)
+    kept = json.loads((tmp_path / "gpu.json").read_text())
+    assert kept["device"]["precision"] == "float32" and kept["batch_size"] == TINY.batch_size
+    for rates in kept["rates"].values():
+        assert rates["synthetic"] > 0 and rates["pictures"] > 0

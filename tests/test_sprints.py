@@ -1,0 +1,70 @@
+import statistics
+
+import pytest
+import torch
+
+from convnext_lessons import sprints
+from convnext_lessons.images import stand_in
+from convnext_lessons.machine import reference_folder
+from convnext_lessons.records import SCHEMA, Experiment, Ledger, reference_runs
+from convnext_lessons.sprints import LIMITS, SprintError, make_sprints, sprint_runs
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "sprints.jsonl")
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """``train`` is asked for the first run, and takes as long as one says."""
+    asked = []
+
+    def run(what, images, device, ledger, engine):
+        asked.append((what, engine.precision))
+        record = {"schema": SCHEMA, "status": "complete", "fast": False, "settings": what.settings(), "seconds": 61.0}
+        ledger.append(record)
+        return type("Run", (), {"record": record})()
+
+    monkeypatch.setattr(sprints, "load_images", lambda *_: stand_in(64, 8, 8))
+    monkeypatch.setattr(sprints, "train", run)
+    return asked
+
+
+def test_a_run_that_takes_too_long_is_not_kept(ledger, pretended, refuses):
+    with refuses(SprintError, "61 seconds", "60", "not kept"):
+        make_sprints(ledger, progress=lambda words: None)
+    assert ledger.runs() == []
+
+
+def test_what_is_there_is_not_made_again(ledger, pretended):
+    everything = sprint_runs()
+    for name, what in everything:
+        if name == "60 seconds":
+            ledger.append({"schema": SCHEMA, "variant": name, "settings": what.settings()})
+    make_sprints(ledger, progress=lambda words: None)
+    assert pretended == [(what, torch.bfloat16) for name, what in everything if name == "300 seconds"]
+    assert len(ledger.runs()) == len(everything)
+
+
+# What is stored -------------------------------------------------------------------------------------------------------
+
+
+def test_the_stored_sprints_are_whole_and_in_time():
+    stored = reference_runs("sprints")
+    assert {(run["variant"], Experiment.from_settings(run["settings"])) for run in stored} == set(sprint_runs())
+    limits = {recipe.name: limit for recipe, limit in LIMITS.items()}
+    for run in stored:
+        assert run["seconds"] <= limits[run["recipe"]] and run["device"]["type"] == "cpu"
+        assert run["images"]["note"] == "Imagenette v2, squashed to 160×160" and not run["fast"]
+        assert run["accuracy"] == run["curve"][-1]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "page", [reference_folder().parent / "README.md", reference_folder().parent.parent / "README.md"]
+)
+def test_the_pages_tell_the_sprints_as_they_were(page):
+    words = " ".join(page.read_text().split())
+    for name in ("60 seconds", "300 seconds"):
+        values = [100 * run["accuracy"] for run in reference_runs("sprints") if run["variant"] == name]
+        assert f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f} %" in words
