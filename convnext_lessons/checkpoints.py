@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from convnext_lessons.machine import CourseError, atomic, save_tensors, storage_error
+from convnext_lessons.records import Experiment
 
 CHECKPOINT_VERSION = 2
 
@@ -73,6 +74,7 @@ class Journal:
         signature = saved.get("signature") if isinstance(saved, dict) else None
         if not isinstance(signature, dict):
             raise CheckpointError(f"{path} is not a checkpoint of the course; choose another folder, or delete it.")
+        signature = _completed(signature)
         if signature != self.signature:
             differ = [key for key in self.signature if signature.get(key) != self.signature[key]]
             raise CheckpointError(
@@ -164,3 +166,11 @@ def _board(folder, pictures):
     except ImportError:
         return None
     return SummaryWriter(folder, purge_step=pictures + 1)
+
+
+def _completed(signature):
+    """A signature as this version writes it: what recipes and architectures got since then has its default."""
+    try:
+        return {**signature, **Experiment.from_settings(signature).settings()}
+    except (KeyError, TypeError, CourseError):  # another version's, or no experiment's: left as it is, and refused
+        return signature

@@ -46,6 +46,15 @@ def test_a_checkpoint_says_what_it_is_of(run, tmp_path):
     assert {"network", "average", "optimizer", "scaler", "curve"} <= saved.keys()
 
 
+def test_a_checkpoint_from_before_a_field_was_added_goes_on(run, tmp_path):
+    whole = run()
+    last = tmp_path / "run" / "last.pt"
+    saved = torch.load(last, weights_only=True)
+    del saved["signature"]["recipe"]["first_size"]
+    torch.save(saved, last)
+    assert run().record["curve"] == whole.record["curve"]
+
+
 def test_the_one_before_takes_the_place_of_a_damaged_checkpoint(run, tmp_path):
     whole = run()
     for path in (tmp_path / "run").glob("*.*"):
