@@ -18,7 +18,9 @@ from torchvision import models
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from convnext_lessons.architecture import RESNET50
 from convnext_lessons.colab import set_up_cell
+from convnext_lessons.cost import sketch
 from convnext_lessons.images import imagenette_folder, load_images, training_batches
 from convnext_lessons.lessons import execute, find_lesson, lessons
 from convnext_lessons.machine import atomic, device_name, reference_folder
@@ -73,6 +75,18 @@ def network_ratios(rounds=7, side=SIDE, batch=BATCH, progress=print):
             kind = "training step" if training else "inference"
             ratios[f"step {step}, {kind}, {name}"] = pair(ours, theirs, rounds)
             progress(_line(f"step {step}, {kind}, {name}", ratios[f"step {step}, {kind}, {name}"]))
+    return ratios
+
+
+def step_ratios(rounds=5, side=SIDE, batch=BATCH, progress=print):
+    """A training step of each step's network beside ResNet-50's, on the CPU: how many times as long it takes."""
+    pictures = torch.randn(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
+    first = _worker(build(architecture_after(0)), pictures, training=True)
+    ratios = {}
+    for step in range(1, 12):
+        other = _worker(build(architecture_after(step), layer_scale_init=1.0), pictures, training=True)
+        ratios[str(step)] = pair(first, other, rounds)
+        progress(_line(f"step {step}, a training step, times ResNet-50's", ratios[str(step)]))
     return ratios
 
 
@@ -149,6 +163,7 @@ def make_bench(progress=print):
         "versions": versions() | _timm(),
         "pictures": {"batch": BATCH, "side": SIDE},
         "ratios": network_ratios(progress=progress) | loader_ratios(progress=progress),
+        "steps": step_ratios(progress=progress),
         "seconds": waits(progress),
     }
     with atomic(reference_folder() / "bench.json") as part:
@@ -161,10 +176,17 @@ def bench():
 
 
 def bench_table(content):
-    """What was kept as two tables in Markdown."""
+    """What was kept as three tables in Markdown."""
     lines = ["| beside | × faster, median | range |", "|---|---|---|"]
     for name, ratios in content["ratios"].items():
         lines.append(f"| {name} | {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
+    lines += ["", "| step | × multiply-adds | × activation bytes | × time, median | range |", "|---|---|---|---|---|"]
+    start = sketch(RESNET50)
+    for step, ratios in content["steps"].items():
+        cost = sketch(architecture_after(step))
+        cells = [step, f"{cost.macs / start.macs:.2f}", f"{cost.activation_bytes / start.activation_bytes:.2f}"]
+        cells += [f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| what a learner waits for | seconds |", "|---|---|"]
     for name, seconds in content["seconds"].items():
         lines.append(f"| {name} | {seconds:.3g} |" if seconds >= 0.001 else f"| {name} | under 0.001 |")

@@ -3,6 +3,7 @@ hints under errors; and, with a GPU, train before and after with several seeds."
 
 import sys
 
+from convnext_lessons.evidence import compare_runs
 from convnext_lessons.hints import show_hints
 from convnext_lessons.images import load_images
 from convnext_lessons.machine import device as choose_device
@@ -50,13 +51,13 @@ def open_lesson(step, scale=None, source=None):
 
 
 def repeat(before, after, device, seeds=None):
-    """Train two architectures at pocket scale with several seeds each, so that a machine has intervals of its own.
+    """Train two architectures at pocket scale with several seeds each, and say what these runs of your own tell.
 
     Args:
         seeds: how many of each. Unless given, three on a GPU, where such a run takes seconds, and none without one.
 
     Returns:
-        The records of the runs, for ``evidence.compare_runs``.
+        The records of the runs, for ``draw_curves``.
     """
     if seeds is None:
         seeds = SEEDS_WITH_GPU if device.type == "cuda" else 0
@@ -72,4 +73,5 @@ def repeat(before, after, device, seeds=None):
             run = train(Experiment(architecture, POCKET, seed), images, device)
             print(f"{run}, {run.record['seconds']:.0f} s")
             records.append(run.record)
+    print(compare_runs(records))
     return records

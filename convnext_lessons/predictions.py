@@ -135,7 +135,7 @@ def _truths(step):
     papers = [paper_after(step - 1), paper_after(step)]
     points, noise = papers[1].accuracy - papers[0].accuracy, max(paper.spread for paper in papers)
     yield _answer(points, equal=noise, a_lot=0.5), f"{points:+.2f} points (noise {noise:.2f})"
-    ours = gains().differences[step]
+    ours = gains().differences[step - 1]
     equal = 0.0 if ours.resolved else abs(ours.points)
     yield _answer(ours.points, equal, a_lot=0.5), f"{ours.points:+.1f} points ({ours.interval})"
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from convnext_lessons import bench as room
-from convnext_lessons.bench import bench_table, network_ratios, pair, peers
+from convnext_lessons.bench import bench_table, network_ratios, pair, peers, step_ratios
 
 
 def test_peers_are_the_same_networks():
@@ -37,9 +37,20 @@ def test_every_end_is_held_against_every_peer():
     assert all(ratio > 0 for values in ratios.values() for ratio in values)
 
 
+def test_every_step_is_held_against_the_first():
+    ratios = step_ratios(rounds=2, side=32, batch=2, progress=lambda words: None)
+    assert list(ratios) == [str(step) for step in range(1, 12)]
+    assert all(len(values) == 2 and min(values) > 0 for values in ratios.values())
+
+
 def test_what_was_measured_as_a_table():
-    content = {"ratios": {"loader": [5.0, 7.0, 6.0]}, "seconds": {"first picture": 8.123, "seen": 0.00003}}
+    content = {
+        "ratios": {"loader": [5.0, 7.0, 6.0]},
+        "steps": {"3": [1.5, 1.6, 1.4]},
+        "seconds": {"first picture": 8.123, "seen": 0.00003},
+    }
     assert "| loader | 6.00 | 5.00 to 7.00 |" in bench_table(content)
+    assert "| 3 | 1.29 | 1.41 | 1.50 | 1.40 to 1.60 |" in bench_table(content)
     assert "| first picture | 8.12 |\n| seen | under 0.001 |" in bench_table(content)
 
 

@@ -204,12 +204,12 @@ def test_so_many_seeds_find_it_four_times_out_of_five():
 
 
 def test_gains_in_three_forms():
-    found = Gains(
-        {1: Difference("step 1", "step 0", 1.234, 0.5, 2.0, 0.01), 2: Difference("<b>", "", 0, -1, 1, 0.9)}, 1
-    )
-    assert "| 1 | Stage ratio | +0.54 | 0.07 | +1.2 | +0.5 to +2.0 | yes |" in found.markdown()
+    steps = {"step 0": [50.0, 52.0], "step 1": [52.0, 54.0], "step 2": [0.0, 1.0]}
+    found = Gains(steps, (Difference("step 1", "step 0", 2.0, 0.5, 3.5, 0.01), Difference("", "", 0, -1, 1, 0.9)), 1)
+    assert "| 0 ResNet-50 | 78.82 ± 0.07 |  | 51.0 ± 1.4 |  |  |  |" in found.markdown()
+    assert "| 1 Stage ratio | 79.36 ± 0.07 | +0.54 | 53.0 ± 1.4 | +2.0 | +0.5 to +3.5 | yes |" in found.markdown()
     assert "Holm's correction for all 2 steps" in repr(found) and "Patchify" not in repr(found)
-    assert '<tr style="font-weight: bold"><td>1</td>' in found._repr_html_()
+    assert '<tr style="font-weight: bold"><td>1 Stage ratio</td>' in found._repr_html_()
 
 
 # What is stored -------------------------------------------------------------------------------------------------------
@@ -224,18 +224,18 @@ def test_the_road_is_one_family_of_eleven():
     p_values = {}
     for step in range(1, 12):
         here, before = accuracies[step], accuracies[step - 1]
-        assert found[step].points == pytest.approx(statistics.fmean(here) - statistics.fmean(before))
+        assert found[step - 1].points == pytest.approx(statistics.fmean(here) - statistics.fmean(before))
         p_values[step] = stats.ttest_ind(here, before, equal_var=False).pvalue
     order = sorted(p_values, key=p_values.get)
     for place, step in enumerate(order):
         expected = max(min(1.0, (11 - before) * p_values[order[before]]) for before in range(place + 1))
-        assert found[step].p == pytest.approx(expected)
-    assert [row[0] for row in gains(until=4).rows()] == ["1", "2", "3", "4"]
+        assert found[step - 1].p == pytest.approx(expected)
+    assert [row[0].split()[0] for row in gains(until=4).rows()] == ["0", "1", "2", "3", "4"]
     assert gains(until=4).differences == found
 
 
 def test_the_papers_column_is_the_papers():
-    for step, row in enumerate(gains().rows(), start=1):
+    for step, row in list(enumerate(gains().rows()))[1:]:
         assert row[2] == f"{paper_after(step).accuracy - paper_after(step - 1).accuracy:+.2f}"
 
 

@@ -75,8 +75,8 @@ def test_a_step_is_graded(monkeypatch):
 @pytest.mark.parametrize(("p", "answer"), [(0.04, "up a lot"), (0.06, "equal"), (None, "equal")])
 def test_what_the_runs_do_not_resolve_counts_as_equal(p, answer, monkeypatch):
     monkeypatch.setattr(room, "latency", lambda what: type("Spent", (), {"seconds": 0.1})())
-    differences = {4: Difference("step 4", "step 3", 4.0, 1.0, 7.0, p)}
-    monkeypatch.setattr(room, "gains", lambda: Gains(differences, 11))
+    found = (None, None, None, Difference("step 4", "step 3", 4.0, 1.0, 7.0, p))
+    monkeypatch.setattr(room, "gains", lambda: Gains({}, found, 11))
     graded = score(4)
     assert [row.answer for row in graded.rows if row.question == QUESTIONS[-1]] == [answer]
     assert "Nothing was predicted for step 4." in repr(graded)
