@@ -69,9 +69,13 @@ def repeat(before, after, device, seeds=None):
     images = load_images(None, POCKET.image_size)
     records = []
     for seed in range(seeds):
-        for architecture in (before, after):
+        pair = []
+        for side, architecture in (("before", before), ("after", after)):
             run = train(Experiment(architecture, POCKET, seed), images, device)
             print(f"{run}, {run.record['seconds']:.0f} s")
-            records.append(run.record)
+            if run.record["status"] != "complete":
+                return records  # the stop button
+            pair.append({**run.record, "variant": "" if run.record["step"] else side})
+        records += pair
     print(compare_runs(records))
     return records

@@ -211,7 +211,9 @@ def _findings():
         + ("" if fine else ": the course needs 3.11 or later; install it and run `make install` again"),
     )
     missing = [
-        name for name in ("torch", "torchvision", "fvcore", "matplotlib", "ipywidgets", "jupyterlab") if not _has(name)
+        name
+        for name in ("torch", "torchvision", "fvcore", "matplotlib", "scipy", "ipywidgets", "jupyterlab")
+        if not _has(name)
     ]
     if missing:
         yield (

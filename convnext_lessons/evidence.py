@@ -8,6 +8,8 @@ import statistics
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+
 from convnext_lessons.machine import CourseError
 from convnext_lessons.records import Experiment, name_of, reference_runs
 from convnext_lessons.roadmap import STEPS, paper_after
@@ -27,8 +29,8 @@ class Difference:
     Attributes:
         name, than: the two groups.
         points: the first one's mean minus the other's.
-        low, high: Welch's interval around it, at the level that Holm's method leaves to this comparison; None where
-            the runs have no spread to make one of.
+        low, high: Welch's interval around it, at the level that Holm's method leaves to this comparison (95 % for one
+            alone, more for one of several); None where the runs have no spread to make one of.
         p: Holm's adjusted p-value; None likewise.
     """
 
@@ -51,7 +53,7 @@ class Difference:
 
     def __str__(self):
         verdict = "resolved" if self.resolved else "not resolved"
-        return f"{self.points:+.1f} points, 95 % interval {self.interval}: {verdict}"
+        return f"{self.points:+.1f} points, interval {self.interval}: {verdict}"
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class RunsCompared:
         lines = [f"{name:{wide}}  {in_words(values)}" for name, values in self.groups.items()]
         for place, difference in enumerate(self.differences, start=1):
             lines[place] += f"; {difference}"
-        if len(self.differences) > 1:
-            lines.append(f"The intervals are Welch's, with Holm's correction for {len(self.differences)} comparisons.")
+        if self.differences:
+            lines.append(f"The intervals are Welch's, {_family(self.differences)}.")
         spread, seeds = pooled_spread(self.groups.values()), len(next(iter(self.groups.values())))
         if self.differences and spread:
             least = resolvable(spread, seeds, len(self.differences))
@@ -94,7 +96,7 @@ class Gains:
     differences: tuple
     until: int
 
-    HEAD = ("step", "paper, %", "its gain", "here, %", "our gain", "95 % interval", "resolved here")
+    HEAD = ("step", "paper, %", "its gain", "here, %", "our gain", "interval", "resolved here")
 
     def rows(self):
         """The cells of the table, a row for each step."""
@@ -132,8 +134,8 @@ class Gains:
         least = resolvable(spread, seeds, len(self.differences))
         return (
             f"Paper: ImageNet, three seeds (Table 10). Here: Imagenette at pocket scale, {seeds} seeds. Gains are "
-            "points against the step before; Welch's intervals, with Holm's correction for all "
-            f"{len(self.differences)} steps. So many seeds would find {least:.1f} points four times out of five."
+            f"points against the step before; Welch's intervals, {_family(self.differences)}. So many seeds would find "
+            f"{least:.1f} points four times out of five."
         )
 
 
@@ -145,8 +147,14 @@ def gains(until=11):
 
     Args:
         until: the last step to show.
+
+    Raises:
+        EvidenceError: the runs of a step or a seed are missing, or they do not belong together.
     """
-    groups = _groups([run for step in range(12) for run in reference_runs(step=step)])
+    runs = {step: reference_runs(step=step) for step in range(12)}
+    if lacking := [str(step) for step, found in runs.items() if not found]:
+        raise EvidenceError(f"There are no stored runs of step {', '.join(lacking)}; `make reference` makes them.")
+    groups = _groups([run for found in runs.values() for run in found])
     names = list(groups)
     return Gains(groups, differences(groups, list(zip(names[1:], names, strict=False))), until)
 
@@ -176,12 +184,12 @@ def differences(groups, pairs):
 
 
 def placed(run, stored):
-    """Where a run fell among stored runs of the same experiment, in one phrase; None where there is nothing to hold it
-    against.
+    """Where a run fell among stored runs of the same experiment with other seeds, in one phrase; None where there is
+    nothing to hold it against.
 
     The range is a prediction interval: of further runs like the stored ones, 19 out of 20 fall into such a range.
     """
-    stored = [other for other in stored if _kind(other) == _kind(run)]
+    stored = [other for other in stored if _kind(other) == _kind(run) and other["seed"] != run["seed"]]
     if run["accuracy"] is None or run["status"] != "complete" or len(stored) < 2:
         return None
     low, high = _next_run([100 * other["accuracy"] for other in stored])
@@ -205,18 +213,25 @@ def pooled_spread(groups):
 def resolvable(spread, seeds, comparisons=1):
     """The difference that runs of so many seeds each would find four times out of five, in the unit of the spread.
 
-    Two groups of equal spread; of several comparisons the one that Holm's method treats worst.
+    Welch's test on two groups of equal true spread; of several comparisons the one that Holm's method treats worst.
+
+    Raises:
+        EvidenceError: fewer than two seeds, which have no spread.
     """
     from scipy import optimize, stats  # takes a second to import, and a bare GPU machine goes without it
 
-    freedom = 2 * (seeds - 1)
-    critical = stats.t.ppf(1 - LEVEL / comparisons / 2, freedom)
+    if seeds < 2:
+        raise EvidenceError(f"{seeds} seeds have no spread to judge a difference by; take at least 2.")
+    # With equal groups Welch's statistic is Student's; only the degrees of freedom hang on how the two sample variances
+    # share their sum, which is independent of the statistic. So: the mean over that share.
+    rank = (np.arange(400) + 0.5) / 400
+    share = stats.beta.ppf(rank, (seeds - 1) / 2, (seeds - 1) / 2)
+    critical = stats.t.ppf(1 - LEVEL / comparisons / 2, (seeds - 1) / (share**2 + (1 - share) ** 2))
 
     def missed(difference):
-        shift = difference / (2 / seeds) ** 0.5
-        return stats.nct.cdf(critical, freedom, shift) - (1 - POWER)
+        return stats.nct.cdf(critical, 2 * (seeds - 1), difference / (2 / seeds) ** 0.5).mean() - (1 - POWER)
 
-    return spread * optimize.brentq(missed, 0, 4 * critical * (2 / seeds) ** 0.5)
+    return spread * float(optimize.brentq(missed, 0, 4 * critical.max() * (2 / seeds) ** 0.5))
 
 
 def _groups(runs):
@@ -226,19 +241,25 @@ def _groups(runs):
         name = name_of(run)
         if run["status"] != "complete":
             raise EvidenceError(f"A run of {name} with seed {run['seed']} was interrupted; leave it out.")
-        if run["seed"] in found.setdefault(name, {}):
+        kept = found.setdefault(name, {}).setdefault(run["seed"], run)
+        if _kind(kept) == _kind(run) and kept is not run:
             raise EvidenceError(f"There are two runs of {name} with seed {run['seed']}; leave one out.")
-        found[name][run["seed"]] = run
     kinds = {}
-    for name, by_seed in found.items():
-        kinds[name], *others = {_kind(run) for run in by_seed.values()}
+    for name in found:
+        kinds[name], *others = {_kind(run) for run in runs if name_of(run) == name}
         if others:
-            raise EvidenceError(f"The runs of {name} differ in recipe, network or pictures: they have no common mean.")
+            raise EvidenceError(
+                f"The runs of {name} differ in network, recipe, pictures or number format: they have no common mean; "
+                'give each kind a "variant" of its own.'
+            )
     first = next(iter(found), None)
     for name, by_seed in found.items():
         here, there = kinds[first], kinds[name]
         if here[2:] != there[2:]:
-            raise EvidenceError(f"{first} and {name} ran on different pictures: their accuracies are not comparable.")
+            raise EvidenceError(
+                f"{first} and {name} ran on different pictures or in different number formats: their accuracies are "
+                "not comparable."
+            )
         if here[0] != there[0] and here[1] != there[1]:
             raise EvidenceError(
                 f"{first} and {name} differ in network and recipe: a difference would have two causes; compare runs "
@@ -254,11 +275,22 @@ def _groups(runs):
 
 
 def _kind(run):
-    """What runs must have in common to be averaged: network, recipe (whatever its name), pictures, fast mode."""
+    """What runs must have in common to be averaged: network, recipe (whatever its name), pictures, number format, fast
+    mode."""
     what = Experiment.from_settings(run["settings"])
     pictures = run["images"]
     counts = pictures["note"], pictures["train"], pictures["val"]
-    return what.architecture, what.recipe.change(name=""), counts, run["fast"]
+    return what.architecture, what.recipe.change(name=""), counts, run["device"]["precision"], run["fast"]
+
+
+def _family(differences):
+    """How the intervals of a family are drawn, in words."""
+    if len(differences) == 1:
+        return "at 95 %"
+    return (
+        f"corrected by Holm's method for {len(differences)} comparisons: they leave out zero exactly where a "
+        "difference is resolved at 5 % for all together"
+    )
 
 
 def _welch(values, others):

@@ -3,12 +3,10 @@
 ``convnext-lessons reference gpu`` goes on where it was until nothing is missing.
 """
 
-import contextlib
+import itertools
 import json
-import os
 import shutil
-import signal
-import threading
+import statistics
 from pathlib import Path
 
 from convnext_lessons.budget import step_rate
@@ -18,8 +16,8 @@ from convnext_lessons.machine import device as choose_device
 from convnext_lessons.processes import Stopped, StopRequest
 from convnext_lessons.recipe import LESSON
 from convnext_lessons.records import SCHEMA, Ledger, experiment, versions
-from convnext_lessons.reference import ON_GPU, Tagged, missing
-from convnext_lessons.training import precision_for, train
+from convnext_lessons.reference import ON_GPU, Tagged, missing_of, not_in_fast_mode
+from convnext_lessons.training import Engine, TrainingError, precision_for, train
 
 
 def make_on_gpu(minutes=10.0, device="cuda", folder=None, progress=print):
@@ -27,69 +25,73 @@ def make_on_gpu(minutes=10.0, device="cuda", folder=None, progress=print):
     so many minutes. Call again until nothing is missing: a run that was under way goes on where it was.
 
     Args:
-        folder: where the runs are stored; data/reference unless given. Checkpoints of the run under way are beside
-            downloads and caches, in ``runs``.
+        minutes: until the run under way is asked to save and leave, which takes a few seconds more.
+        folder: where the runs are stored; data/reference unless given. The run under way has its checkpoint in
+            ``runs``, beside downloads and caches.
 
     Returns:
         How many runs are still missing.
 
     Raises:
+        CollectionError: in fast mode.
         DeviceError: there is no such device.
         NotDownloaded: Imagenette is not here and cannot be fetched.
     """
+    not_in_fast_mode()
     device, folder = choose_device(device), Path(folder or reference_folder())
-    ledgers = {name: Ledger(folder / f"{name}.jsonl") for name in ON_GPU}
-    todo = [(ledger, pair) for name, ledger in ledgers.items() for pair in missing(name, ledger)]
-    done = 0
-    with StopRequest() as request, _leaving_after(minutes):
+    with StopRequest(60 * minutes) as request:
+        images = load_images("imagenette", LESSON.image_size, progress)
         if not (folder / "gpu.json").exists():
-            make_rates(device, folder, progress)
-        for ledger, (variant, what) in todo:
+            make_rates(images, device, folder, progress)
+        for name, (variant, what) in _missing(folder):
+            place = data_folder() / "runs" / f"{name} {seed_of(what.settings())}"
+            engine = Engine(seconds=request.seconds_left)
             if request.made:
                 break
-            images = load_images("imagenette", what.recipe.image_size, progress)
-            place = data_folder() / "runs" / f"{ledger.path.stem} {seed_of(what.settings())}"
             try:
-                run = train(what, images, device, ledger=Tagged(ledger.path, variant), folder=place)
+                run = train(what, images, device, ledger=Ledger(place / "ledger.jsonl"), folder=place, engine=engine)
             except Stopped:
                 break
+            except TrainingError as error:
+                progress(f"step {what.step}, seed {what.seed}, {variant or name}: {error}")
+                continue
+            if run.record["status"] != "complete":
+                break
+            # First stored, then removed: whatever happens in between, no finished run is lost.
+            Tagged(folder / f"{name}.jsonl", variant).append(run.record)
             shutil.rmtree(place)
-            done += 1
-            progress(f"{done} of {len(todo)}: {run}, {variant or what.recipe.name}, {run.record['seconds']:.0f} s")
-    left = len(todo) - done
+            progress(f"{run}, {variant or name}, {run.record['seconds']:.0f} s")
+    left = len(_missing(folder))
     progress("Everything is there." if not left else f"{left} runs are left; the same command goes on.")
     return left
 
 
-@contextlib.contextmanager
-def _leaving_after(minutes):
-    """Ask this process to leave as a scheduler would, so that a run saves where it is."""
-    timer = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def _missing(folder):
+    ledgers = {name: Ledger(folder / f"{name}.jsonl") for name in ON_GPU}
+    return [(name, pair) for name, ledger in ledgers.items() for pair in missing_of(ON_GPU[name](), ledger)]
 
 
-def make_rates(device, folder, progress=print, seconds=10.0):
-    """Measure whether a GPU waits for its pictures, at both ends of the road and at its most expensive step, and keep
-    it in gpu.json: training pictures a second with real pictures, and with one batch that is there already."""
-    images = load_images("imagenette", LESSON.image_size, progress)
-    rates = {}
-    for step in ("0", "3", "11"):
+def make_rates(images, device, folder, progress=print, rounds=3, seconds=5.0):
+    """Measure whether training waits for its pictures, at both ends of the road and at its most expensive step, and
+    keep it in gpu.json: training pictures a second with batches cut, turned and scaled from the pictures in the
+    device's memory, and with one batch that is there already; medians of rounds in which both take turns."""
+    samples = {}
+    for _, step in itertools.product(range(rounds), ("0", "3", "11")):
         what = experiment(step, LESSON)
-        rates[step] = {
-            "synthetic": step_rate(what, device, seconds=seconds),
-            "pictures": step_rate(what, device, seconds=seconds, images=images),
-        }
-        progress(f"step {step}: {rates[step]['pictures'] / rates[step]['synthetic']:.1%} of the rate without pictures")
+        for kind, source in (("synthetic", None), ("pictures", images)):
+            rate = step_rate(what, device, seconds=seconds, images=source)
+            samples.setdefault(step, {}).setdefault(kind, []).append(rate)
+    rates = {}
+    for step, kinds in samples.items():
+        kinds = rates[step] = {kind: statistics.median(values) for kind, values in kinds.items()}
+        progress(f"step {step}: {kinds['pictures'] / kinds['synthetic']:.1%} of the rate without pictures")
     content = {
         "schema": SCHEMA,
         "device": {"name": device_name(device), "precision": str(precision_for(device)).removeprefix("torch.")},
         "versions": versions(),
         "images": images.note,
         "batch_size": LESSON.batch_size,
+        "rounds": rounds,
         "rates": rates,
     }
     with atomic(folder / "gpu.json") as part:

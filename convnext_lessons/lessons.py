@@ -28,7 +28,8 @@ from convnext_lessons.plots import draw_summary
 
 SECONDS_PER_CELL = 1800
 SECONDS_PER_FAST_CELL = 120
-OF_ONE_LESSON = ("bench", "engine", "rehearsal")  # stored files that only the lesson that names them shows
+# Stored files that only a lesson which names them shows.
+OF_ONE_LESSON = ("bench", "engine", "gpu", "leaderboard", "rehearsal", "sprints")
 
 
 class LessonError(CourseError):

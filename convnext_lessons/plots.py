@@ -110,7 +110,7 @@ def draw_summary():
     panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM, size=8, ha="right")
     panels[0].set(yticks=steps, yticklabels=names, ylim=(11.6, -0.6))
     panels[-1].set_xlabel(f"{spent['device']['name']}, {spent['device']['threads']} threads", size=8)
-    panels[1].set_xlabel(f"{min(map(len, ours))} or more seeds, mean ± std", size=8)
+    panels[1].set_xlabel(f"{min(map(len, ours))} seeds, mean ± std", size=8)
     words = "; ".join(
         f"{name}: paper {papers[step].accuracy} %, here {statistics.fmean(ours[step]):.1f} ± "
         f"{_spread(ours[step]):.1f} %, training time × {training[step]:.2f}"

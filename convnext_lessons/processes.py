@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
 
 import torch
@@ -127,17 +128,31 @@ def joined(asked=None):
 class StopRequest:
     """Remembers that this process was asked to leave, so that it can finish its step and save first.
 
-    For the length of a ``with`` block SIGTERM and SIGINT (Ctrl-C, the stop button) are such wishes; a second SIGINT is
-    the usual KeyboardInterrupt.
+    For the length of a ``with`` block SIGTERM and SIGINT (Ctrl-C, the stop button) are such wishes, which a request
+    around this one hears of, too; a second SIGINT is the usual KeyboardInterrupt.
+
+    Args:
+        seconds: after which it counts as asked without a signal.
     """
 
-    def __init__(self):
-        self.made = False
+    def __init__(self, seconds=None):
+        self._asked = False
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def made(self):
+        """Was this process asked to leave, or is its time over?"""
+        return self._asked or (self._end is not None and time.monotonic() >= self._end)
+
+    @property
+    def seconds_left(self):
+        """Until the time is over; None without an end."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def _note(self, name, _):
-        if self.made and name == signal.SIGINT:
+        if self._asked and name == signal.SIGINT:
             raise KeyboardInterrupt
-        self.made = True
+        self._asked = True
 
     def __enter__(self):
         # Python delivers signals to the main thread, and lets only that one ask for them.
@@ -148,3 +163,6 @@ class StopRequest:
     def __exit__(self, *_):
         for name, handler in self._before.items():
             signal.signal(name, handler)
+            around = getattr(handler, "__self__", None)
+            if self._asked and isinstance(around, StopRequest):
+                around._asked = True

@@ -16,7 +16,7 @@ from convnext_lessons.architecture import LAYERS, RESNET50
 from convnext_lessons.cost import latency
 from convnext_lessons.evidence import pooled_spread
 from convnext_lessons.images import load_images
-from convnext_lessons.machine import CourseError, atomic, reference_folder
+from convnext_lessons.machine import CourseError, atomic, fast_mode, reference_folder
 from convnext_lessons.network import build
 from convnext_lessons.recipe import LESSON, POCKET, Recipe
 from convnext_lessons.records import SCHEMA, Experiment, Ledger, experiment, versions
@@ -150,10 +150,11 @@ ON_GPU = {"lesson": lesson_runs, "leaderboard": leaderboard_runs}
 
 def missing(name, ledger):
     """The runs of a collection that its ledger does not hold yet."""
-    collections = COLLECTIONS | ON_GPU
-    if name not in collections:
-        raise CollectionError(f"There is no collection '{name}' of runs; there are {', '.join(collections)}.")
-    return missing_of(collections[name](), ledger)
+    if name in ON_GPU:
+        raise CollectionError(f"The runs of '{name}' are made on a GPU: convnext-lessons reference gpu.")
+    if name not in COLLECTIONS:
+        raise CollectionError(f"There is no collection '{name}' of runs; there are {', '.join(COLLECTIONS)}.")
+    return missing_of(COLLECTIONS[name](), ledger)
 
 
 def missing_of(wanted, ledger):
@@ -185,6 +186,16 @@ def _one(variant, what, path):
     run = train(what, images, device="cpu", ledger=Tagged(path, variant))
     name = variant or what.recipe.name
     return f"step {what.step}, seed {what.seed}, {name}: {run.accuracy:.1%} in {run.record['seconds']:.0f} s"
+
+
+def not_in_fast_mode():
+    """Refuse to measure what fast mode would cut down.
+
+    Raises:
+        CollectionError: it is on.
+    """
+    if fast_mode():
+        raise CollectionError("Fast mode measures nothing; unset CONVNEXT_LESSONS_FAST.")
 
 
 class Tagged(Ledger):

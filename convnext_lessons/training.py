@@ -37,6 +37,7 @@ class Engine:
         save_steps: the same in steps; none unless given.
         precision: the number format of the forward pass in training, a ``torch.dtype``; ``precision_for`` the device
             unless given.
+        seconds: after which a run with a folder saves and leaves; when it is done unless given.
         compiled: translate the network with ``torch.compile`` first, which takes minutes and may pay in hours.
     """
 
@@ -46,6 +47,7 @@ class Engine:
     save_minutes: float = 10.0
     save_steps: int | None = None
     precision: torch.dtype | None = None
+    seconds: float | None = None
     compiled: bool = False
 
 
@@ -139,7 +141,7 @@ def train(experiment, images, device=None, report=lambda point: None, ledger=Non
             journal.save(trainer.state(curve))
 
     status = "complete"
-    with StopRequest() if folder else contextlib.nullcontext() as request:
+    with StopRequest(engine.seconds) if folder else contextlib.nullcontext() as request:
         try:
             for epoch in range(trainer.epochs_done, recipe.epochs):
                 for point in trainer.epoch(epoch, request, save):

@@ -40,8 +40,19 @@ def test_without_a_gpu_nobody_waits_for_seeds(capsys):
 
 def test_a_gpu_gets_three_seeds(monkeypatch):
     tried = []
-    run = type("Run", (), {"record": {"seconds": 1.0}})
+    run = type("Run", (), {"record": {"seconds": 1.0, "status": "complete", "step": "3"}})
     monkeypatch.setattr("convnext_lessons.classroom.compare_runs", lambda runs: "")
     monkeypatch.setattr("convnext_lessons.classroom.train", lambda what, images, device: tried.append(what) or run())
     repeat(architecture_after(3), architecture_after(4), type("Device", (), {"type": "cuda"})())
     assert [(what.step, what.seed) for what in tried] == [(step, seed) for seed in range(3) for step in ("3", "4")]
+
+
+def test_networks_beside_the_road_are_told_apart(capsys):
+    wider = architecture_after(3).change(width=80)
+    repeat(wider, wider.change(kernel_size=5), choose_device("cpu"), seeds=1)
+    assert "before  " in capsys.readouterr().out
+
+
+def test_the_stop_button_stops_all_seeds(stopped_at_the_second_step):
+    assert repeat(architecture_after(3), architecture_after(4), choose_device("cpu"), seeds=3) == []
+    assert len(Ledger().runs()) == 1

@@ -2,6 +2,7 @@
 
 import statistics
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -30,6 +31,7 @@ def run(step, seed, accuracy, recipe=POCKET, note="Imagenette v2", **changes):
         "accuracy": accuracy,
         "status": "complete",
         "fast": False,
+        "device": {"precision": "float32"},
         "images": {"note": note, "train": 9469, "val": 3925},
         "settings": experiment(step, recipe, seed).settings(),
         **changes,
@@ -103,9 +105,9 @@ def test_without_spread_there_is_no_interval(values):
 def test_runs_compared_in_words():
     lines = repr(compare_runs(runs(s3=(0.10, 0.12), s11=(0.50, 0.52), s5=(0.10, 0.13)))).splitlines()
     assert lines[0] == "step 3   11.0 ± 1.4 % over 2 runs"
-    assert lines[1].startswith("step 11  51.0 ± 1.4 % over 2 runs; +40.0 points, 95 % interval +")
+    assert lines[1].startswith("step 11  51.0 ± 1.4 % over 2 runs; +40.0 points, interval +")
     assert lines[1].endswith(": resolved") and lines[2].endswith(": not resolved")
-    assert "Holm's correction for 2 comparisons" in lines[3]
+    assert "Holm's method for 2 comparisons" in lines[3]
     assert "with 2 seeds four times out of five" in lines[4]
 
 
@@ -127,8 +129,10 @@ def test_a_variant_is_a_group_of_its_own():
     [
         (run("4", 1, 0.5, status="interrupted"), ["step 4", "seed 1", "interrupted"]),
         (run("4", 0, 0.5), ["two runs of step 4 with seed 0"]),
-        (run("4", 1, 0.5, POCKET.change(image_size=96)), ["step 4 differ in recipe"]),
-        (run("4", 1, 0.5, POCKET.change(width_factor=1 / 8)), ["step 4 differ in recipe"]),
+        (run("4", 1, 0.5, POCKET.change(image_size=96)), ["step 4 differ in", "recipe"]),
+        (run("4", 1, 0.5, POCKET.change(width_factor=1 / 8)), ["step 4 differ in", "recipe"]),
+        (run("4", 0, 0.5, POCKET.change(epochs=5)), ["step 4 differ in", "recipe"]),
+        (run("4", 1, 0.5, device={"precision": "bfloat16"}), ["step 4 differ in", "number format"]),
         (run("4", 1, 0.5, note="another copy"), ["step 4 differ in", "pictures"]),
         (run("4", 1, 0.5, fast=True), ["step 4 differ in"]),
         (run("5", 0, 0.5), ["step 5", "no run with seed 1", "step 4"][:2]),
@@ -172,7 +176,14 @@ def test_a_new_run_among_stored_ones():
 
 
 @pytest.mark.parametrize(
-    "other", [run("5", 9, 0.5), run("4", 9, 0.5, note="stand-in"), run("4", 9, None), run("4", 9, 0.5, fast=True)]
+    "other",
+    [
+        run("5", 9, 0.5),
+        run("4", 9, 0.5, note="stand-in"),
+        run("4", 9, None),
+        run("4", 9, 0.5, fast=True),
+        run("4", 0, 0.58),  # a stored run once more; one other is left
+    ],
 )
 def test_a_run_of_another_kind_has_no_place(other):
     assert placed(other, runs(s4=(0.58, 0.60))) is None
@@ -194,13 +205,24 @@ def test_what_can_be_resolved_as_in_a_textbook():
     assert resolvable(1.0, 5, comparisons=11) > resolvable(1.0, 5)
 
 
-def test_so_many_seeds_find_it_four_times_out_of_five():
-    import numpy as np
-
+@pytest.mark.parametrize(("seeds", "comparisons"), [(2, 1), (3, 1), (5, 1), (5, 11), (10, 11)])
+def test_so_many_seeds_find_it_four_times_out_of_five(seeds, comparisons):
     draw = np.random.default_rng(0)
-    shift = resolvable(1.0, 5)
-    first, second = draw.normal(0, 1, (4000, 5)), draw.normal(shift, 1, (4000, 5))
-    assert np.mean(stats.ttest_ind(first, second, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
+    shift = resolvable(1.0, seeds, comparisons)
+    first, second = draw.normal(0, 1, (8000, seeds)), draw.normal(shift, 1, (8000, seeds))
+    p_values = stats.ttest_ind(first, second, axis=1, equal_var=False).pvalue
+    assert np.mean(p_values < 0.05 / comparisons) == pytest.approx(0.8, abs=0.02)
+
+
+def test_one_seed_resolves_nothing(refuses):
+    with refuses(EvidenceError, "1 seeds", "at least 2"):
+        resolvable(1.0, 1)
+
+
+def test_a_road_with_a_gap_has_no_gains(monkeypatch, refuses):
+    monkeypatch.setattr(evidence, "reference_runs", lambda step: [] if step == 4 else reference_runs(step=step))
+    with refuses(EvidenceError, "step 4", "make reference"):
+        gains()
 
 
 def test_gains_in_three_forms():
@@ -208,7 +230,7 @@ def test_gains_in_three_forms():
     found = Gains(steps, (Difference("step 1", "step 0", 2.0, 0.5, 3.5, 0.01), Difference("", "", 0, -1, 1, 0.9)), 1)
     assert "| 0 ResNet-50 | 78.82 ± 0.07 |  | 51.0 ± 1.4 |  |  |  |" in found.markdown()
     assert "| 1 Stage ratio | 79.36 ± 0.07 | +0.54 | 53.0 ± 1.4 | +2.0 | +0.5 to +3.5 | yes |" in found.markdown()
-    assert "Holm's correction for all 2 steps" in repr(found) and "Patchify" not in repr(found)
+    assert "Holm's method for 2 comparisons" in repr(found) and "Patchify" not in repr(found)
     assert '<tr style="font-weight: bold"><td>1 Stage ratio</td>' in found._repr_html_()
 
 

@@ -14,8 +14,8 @@ from convnext_lessons.machine import DeviceError, data_folder
 from convnext_lessons.machine import device as choose_device
 from convnext_lessons.recipe import Recipe
 from convnext_lessons.records import Ledger, experiment
-from convnext_lessons.reference import ON_GPU
-from convnext_lessons.training import train
+from convnext_lessons.reference import ON_GPU, CollectionError
+from convnext_lessons.training import TrainingError, train
 
 TINY = Recipe("tiny", image_size=32, width_factor=1 / 16, epochs=2, batch_size=8, learning_rate=4e-3)
 
@@ -24,7 +24,7 @@ TINY = Recipe("tiny", image_size=32, width_factor=1 / 16, epochs=2, batch_size=8
 def small(monkeypatch, full_mode, tmp_path):
     """Two runs a collection on a few small pictures; the folder that they go to."""
     monkeypatch.setattr(gpu, "load_images", lambda *_: stand_in(32, train_count=64, val_count=40))
-    monkeypatch.setattr(gpu, "make_rates", lambda device, folder, progress: (folder / "gpu.json").write_text("{}"))
+    monkeypatch.setattr(gpu, "make_rates", lambda images, device, folder, progress: (folder / "gpu.json").touch())
     for place, name in enumerate(ON_GPU):
         runs = [(name, experiment(step, TINY, place)) for step in (0, 2)]
         monkeypatch.setitem(ON_GPU, name, lambda runs=runs: runs)
@@ -48,23 +48,63 @@ def test_everything_is_made_once(small, monkeypatch):
     assert stored(small) == everything
 
 
-def test_a_run_that_was_under_way_goes_on_where_it_was(small, monkeypatch):
-    whole = train(experiment(0, TINY, 0), stand_in(32, train_count=64, val_count=40), "cpu", ledger=Ledger(small / "x"))
+def stopping(monkeypatch, how, at=4):
+    """``how()`` is called as a run tells its so-manyeth point, counted over all runs."""
     points = itertools.count()
 
     def stopped(*args, **settings):
-        def report(_):
-            if next(points) == 4:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return train(*args, report=report, **settings)
+        return train(*args, report=lambda _: how() if next(points) == at else None, **settings)
 
     monkeypatch.setattr(gpu, "train", stopped)
+
+
+def losses(curve):
+    return [point["loss"] for point in curve]
+
+
+def test_a_run_that_was_under_way_goes_on_where_it_was(small, monkeypatch):
+    whole = train(experiment(0, TINY, 0), stand_in(32, train_count=64, val_count=40), "cpu", ledger=Ledger(small / "x"))
+    stopping(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert make_on_gpu(10, "cpu", small, lambda words: None) == 4
     assert stored(small) == [] and len(list((data_folder() / "runs").iterdir())) == 1
     assert make_on_gpu(10, "cpu", small, lambda words: None) == 0
     first = Ledger(small / "lesson.jsonl").runs()[0]
-    assert [point["loss"] for point in first["curve"]] == [point["loss"] for point in whole.record["curve"]]
+    assert losses(first["curve"]) == losses(whole.record["curve"])
+
+
+def test_a_wish_to_leave_at_the_very_end_of_a_run_is_heard(small, monkeypatch):
+    in_a_run = len(train(experiment(0, TINY), stand_in(32, train_count=64, val_count=40), "cpu").record["curve"])
+    stopping(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM), at=in_a_run - 1)
+    assert make_on_gpu(10, "cpu", small, lambda words: None) == 3
+    assert len(stored(small)) == 1
+
+
+def test_a_finished_run_that_was_not_stored_is_stored(small, monkeypatch):
+    append = gpu.Tagged.append
+    monkeypatch.setattr(gpu.Tagged, "append", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make_on_gpu(10, "cpu", small, lambda words: None)
+    monkeypatch.setattr(gpu.Tagged, "append", append)
+    assert make_on_gpu(10, "cpu", small, lambda words: None) == 0
+    assert len(stored(small)) == 4
+
+
+def test_a_run_that_fails_does_not_stop_the_others(small, monkeypatch):
+    def failing(what, *args, **settings):
+        if what.seed == 0 and what.step == "0":
+            raise TrainingError("The loss is no number.")
+        return train(what, *args, **settings)
+
+    said = []
+    monkeypatch.setattr(gpu, "train", failing)
+    assert make_on_gpu(10, "cpu", small, said.append) == 1
+    assert len(stored(small)) == 3 and "step 0, seed 0, lesson: The loss is no number." in said
+
+
+def test_fast_mode_measures_nothing(small, monkeypatch, refuses):
+    monkeypatch.setenv("CONVNEXT_LESSONS_FAST", "1")
+    with refuses(CollectionError, "CONVNEXT_LESSONS_FAST"):
+        make_on_gpu(10, "cpu", small)
 
 
 def test_time_is_up_before_the_first_run(small):
@@ -81,8 +121,8 @@ def test_without_a_gpu_it_says_so(small, monkeypatch, refuses):
 
 def test_rates_of_fed_and_of_waiting_networks(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "LESSON", TINY)
-    monkeypatch.setattr(gpu, "load_images", lambda *_: stand_in(32, train_count=64, val_count=40))
-    make_rates(choose_device("cpu"), tmp_path, lambda words: None, seconds=0.01)
+    images = stand_in(32, train_count=64, val_count=40)
+    make_rates(images, choose_device("cpu"), tmp_path, lambda words: None, rounds=1, seconds=0.01)
     kept = json.loads((tmp_path / "gpu.json").read_text())
     assert kept["device"]["precision"] == "float32" and kept["batch_size"] == TINY.batch_size
     for rates in kept["rates"].values():

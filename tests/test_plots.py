@@ -31,6 +31,7 @@ def run(step, seed, accuracies, seconds=10.0):
         "accuracy": accuracies[-1],
         "curve": curve,
         "status": "complete",
+        "device": {"precision": "float32"},
         "fast": True,
         "settings": experiment(step, POCKET, seed).settings(),
     }

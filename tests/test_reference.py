@@ -69,6 +69,12 @@ def test_unknown_collection_is_refused(ledger, refuses):
         make("nonsense", ledger=ledger)
 
 
+@pytest.mark.parametrize("name", reference.ON_GPU)
+def test_what_wants_a_gpu_is_not_made_on_the_cpu(name, ledger, refuses):
+    with refuses(CollectionError, name, "reference gpu"):
+        make(name, ledger=ledger)
+
+
 def test_a_whole_collection_makes_nothing(ledger, monkeypatch):
     pair = pocket_runs()[0]
     monkeypatch.setitem(COLLECTIONS, "pocket", lambda: [pair])

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -135,3 +136,9 @@ def test_a_room_runs_on_a_bare_gpu_machine(room):
             inner.body = []  # what is imported inside a function is imported only when asked for
     used = {name.split(".")[0] for name in imports_of(tree)}
     assert used - set(sys.stdlib_module_names) <= BARE
+
+
+def test_what_is_measured_on_a_gpu_needs_torch_alone():
+    blocked = "import sys; sys.modules |= dict.fromkeys(('scipy', 'fvcore', 'matplotlib', 'IPython', 'ipywidgets'))"
+    code = f"{blocked}; import convnext_lessons.gpu, convnext_lessons.sprints, convnext_lessons.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)

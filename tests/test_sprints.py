@@ -7,6 +7,7 @@ from convnext_lessons import sprints
 from convnext_lessons.images import stand_in
 from convnext_lessons.machine import reference_folder
 from convnext_lessons.records import SCHEMA, Experiment, Ledger, reference_runs
+from convnext_lessons.reference import CollectionError
 from convnext_lessons.sprints import LIMITS, SprintError, make_sprints, sprint_runs
 
 
@@ -16,7 +17,7 @@ def ledger(tmp_path):
 
 
 @pytest.fixture
-def pretended(monkeypatch):
+def pretended(monkeypatch, full_mode):
     """``train`` is asked for the first run, and takes as long as one says."""
     asked = []
 
@@ -45,6 +46,11 @@ def test_what_is_there_is_not_made_again(ledger, pretended):
     make_sprints(ledger, progress=lambda words: None)
     assert pretended == [(what, torch.bfloat16) for name, what in everything if name == "300 seconds"]
     assert len(ledger.runs()) == len(everything)
+
+
+def test_fast_mode_measures_nothing(ledger, refuses):
+    with refuses(CollectionError, "CONVNEXT_LESSONS_FAST"):
+        make_sprints(ledger)
 
 
 # What is stored -------------------------------------------------------------------------------------------------------
