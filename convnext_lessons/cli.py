@@ -82,7 +82,12 @@ def train(options):
         with processes.in_turn():
             images = images_for(recipe, options.images)
         engine = Engine(
-            processes, options.at_once, options.workers, options.save_minutes, options.save_steps, options.compile
+            processes,
+            at_once=options.at_once,
+            workers=options.workers,
+            save_minutes=options.save_minutes,
+            save_steps=options.save_steps,
+            compiled=options.compile,
         )
         if processes.first:
             print(f"step {what.step}, recipe {recipe.name}, seed {what.seed}, on {images.note}", flush=True)
