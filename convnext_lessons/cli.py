@@ -171,8 +171,8 @@ def reference(options):
 
 def bench(options):
     """Measure the course's speed beside that of torchvision and timm, and what a learner waits for."""
-    from convnext_lessons.bench import bench_table, make_bench
     from convnext_lessons.bench import bench as measured
+    from convnext_lessons.bench import bench_table, make_bench
 
     make_bench()
     print(bench_table(measured()))

@@ -106,3 +106,9 @@ def test_numbers_that_cannot_be_are_refused(option, value, least, capsys):
     with pytest.raises(SystemExit):
         main(["train", "--out", "x", f"{option}={value}"])
     assert f"argument {option}: '{value}' is not a whole number of at least {least}" in capsys.readouterr().err
+
+
+def test_bench_ends_with_its_table(monkeypatch, capsys):
+    monkeypatch.setattr("convnext_lessons.bench.make_bench", lambda: None)
+    assert main(["bench"]) == 0
+    assert "| loader, ImageFolder and DataLoader with 0 processes |" in capsys.readouterr().out
