@@ -198,10 +198,10 @@ def placed(run, stored):
     return f"{accuracy:.1f} %, {where} the {low:.1f} to {high:.1f} % expected of one more such run"
 
 
-def in_words(values):
-    """Mean, spread and count of a group."""
+def in_words(values, what="runs"):
+    """Mean, spread and count of a group, in percent."""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.1f}{spread} % over {len(values)} runs"
+    return f"{statistics.fmean(values):.1f}{spread} % over {len(values)} {what}"
 
 
 def pooled_spread(groups):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from convnext_lessons.cost import latency, measure, sketch
 from convnext_lessons.drawing import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
-from convnext_lessons.evidence import placed
+from convnext_lessons.evidence import in_words, placed
 from convnext_lessons.picture import png_of
 from convnext_lessons.records import name_of, reference_runs
 from convnext_lessons.reference import times
@@ -292,10 +292,7 @@ def _curves_in_words(stored, mine):
     groups = defaultdict(list)
     for run in stored:
         groups[name_of(run)].append(100 * run["accuracy"])
-    words = []
-    for name, values in groups.items():
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        words.append(f"{name}: {statistics.fmean(values):.1f}{spread} % over {len(values)} stored runs")
+    words = [f"{name}: {in_words(values, 'stored runs')}" for name, values in groups.items()]
     words += [
         f"your run of {name_of(run)}: {placed(run, stored) or format(100 * run['accuracy'], '.1f') + ' %'}"
         for run in mine
