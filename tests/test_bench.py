@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from convnext_lessons import bench as room
-from convnext_lessons.bench import bench_table, network_ratios, pair, peers, step_ratios
+from convnext_lessons import read_benchmark as room
+from convnext_lessons.experiments.benchmark import bench_table, network_ratios, pair, peers, step_ratios
 
 
 def test_peers_are_the_same_networks():

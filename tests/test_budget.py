@@ -4,20 +4,11 @@ import pytest
 import torch
 
 from convnext_lessons import budget as room
-from convnext_lessons.budget import (
-    IMAGENET_PICTURES,
-    IN_THE_LOADER,
-    IN_THE_STEP,
-    Budget,
-    BudgetError,
-    checkpoint_price,
-    loader_rate,
-    step_rate,
-    technique_prices,
-)
-from convnext_lessons.images import stand_in
-from convnext_lessons.recipe import PAPER
-from convnext_lessons.records import experiment
+from convnext_lessons.experiments.engine import IN_THE_LOADER, IN_THE_STEP, checkpoint_price, technique_prices
+from convnext_lessons.training.budget import IMAGENET_PICTURES, Budget, BudgetError, loader_rate, step_rate
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.runs.recipes import PAPER
+from convnext_lessons.runs.records import make_experiment
 
 SMALL = PAPER.fast()
 
@@ -55,11 +46,11 @@ def test_a_budget_of_nothing_is_refused(name, value, refuses):
 def test_rates_are_above_nothing(images):
     long = SMALL.change(epochs=300)
     assert loader_rate(images, long, seconds=0.1) > 0
-    assert step_rate(experiment(11, SMALL), "cpu", seconds=0.1) > 0
+    assert step_rate(make_experiment(11, SMALL), "cpu", seconds=0.1) > 0
 
 
 def test_every_technique_of_the_recipe_has_a_price(images):
-    prices = technique_prices(experiment(11, SMALL.change(epochs=300)), images, "cpu", rounds=1, seconds=0.05)
+    prices = technique_prices(make_experiment(11, SMALL.change(epochs=300)), images, "cpu", rounds=1, seconds=0.05)
     assert prices.keys() == IN_THE_LOADER.keys() | IN_THE_STEP.keys()
     assert all(len(ratios) == 1 and ratios[0] > 0 for ratios in prices.values())
 
@@ -70,7 +61,7 @@ def test_a_recipe_without_a_technique_is_another_recipe(changes):
 
 
 def test_a_checkpoint_weighs_what_it_holds():
-    what = experiment(11, SMALL)
+    what = make_experiment(11, SMALL)
     seconds, size = checkpoint_price(what, "cpu", rounds=1)
     parameters = sum(p.numel() for p in room._trainer(what, torch.device("cpu")).network.parameters())
     # The weights, their average, and AdamW's two moments, four bytes each, and names beside them.

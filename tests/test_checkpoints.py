@@ -3,15 +3,15 @@ import json
 import pytest
 import torch
 
-from convnext_lessons.checkpoints import CheckpointError, Journal, read_checkpoint, read_log
-from convnext_lessons.images import stand_in
-from convnext_lessons.machine import StorageError
-from convnext_lessons.recipe import PAPER
-from convnext_lessons.records import experiment
-from convnext_lessons.training import Engine, TrainingError, load_run, train
+from convnext_lessons.training.checkpoints import CheckpointError, CheckpointFolder, read_checkpoint, read_log
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.system.storage import StorageError
+from convnext_lessons.runs.recipes import PAPER
+from convnext_lessons.runs.records import make_experiment
+from convnext_lessons.training.trainer import TrainOptions, TrainingError, load_run, train
 
 CPU = torch.device("cpu")
-SAVING = Engine(save_steps=1)
+SAVING = TrainOptions(save_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def run(images, tmp_path):
     """``run(…)`` trains the paper's recipe in fast mode into ``tmp_path / "run"``."""
 
     def run(step=11, recipe=PAPER, engine=SAVING, **options):
-        return train(experiment(step, recipe), images, device="cpu", folder=tmp_path / "run", engine=engine, **options)
+        return train(make_experiment(step, recipe), images, device="cpu", folder=tmp_path / "run", engine=engine, **options)
 
     return run
 
@@ -132,25 +132,25 @@ def test_a_full_disk_leaves_the_last_good_state(run, tmp_path, monkeypatch, refu
 
 def test_time_makes_checkpoints_too(run, tmp_path):
     with pytest.raises(RuntimeError):
-        run(engine=Engine(save_minutes=0.0), report=stop_at(40))
+        run(engine=TrainOptions(save_minutes=0.0), report=stop_at(40))
     assert read_checkpoint(tmp_path / "run")["steps"] == 4
 
 
 def test_checkpoints_are_no_waiting_for_pictures(full_mode, tmp_path):
     recipe = PAPER.fast().change(epochs=1)  # 32 steps, a point of the curve for every third
     run = train(
-        experiment(11, recipe),
+        make_experiment(11, recipe),
         stand_in(32, train_count=256, val_count=10),
         device="cpu",
         folder=tmp_path / "run",
-        engine=Engine(save_steps=1, workers=0),
+        engine=TrainOptions(save_steps=1, workers=0),
     )
     assert all(0 < point["waiting"] < 1 for point in run.record["curve"] if "waiting" in point)
 
 
 def test_a_run_without_a_reason_saves_at_the_ends_of_epochs_only(run, tmp_path):
     with pytest.raises(RuntimeError):
-        run(engine=Engine(), report=stop_at(40))
+        run(engine=TrainOptions(), report=stop_at(40))
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_curve_goes_to_tensorboard(run, tmp_path):
 
 
 def test_a_journal_without_a_folder_does_nothing():
-    journal = Journal(None, {})
+    journal = CheckpointFolder(None, {})
     assert journal.begin(CPU) is None
     journal.write({"pictures": 1})
     journal.save({})
@@ -204,7 +204,7 @@ def test_a_journal_without_a_folder_does_nothing():
 
 
 def test_only_one_process_writes(tmp_path):
-    journal = Journal(tmp_path / "run", {}, writes=False)
+    journal = CheckpointFolder(tmp_path / "run", {}, writes=False)
     assert journal.begin(CPU) is None
     journal.write(json.loads('{"pictures": 1}'))
     journal.save({})

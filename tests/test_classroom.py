@@ -1,11 +1,12 @@
 import pytest
 
-from convnext_lessons.classroom import open_lesson, repeat
-from convnext_lessons.evidence import compare_runs
-from convnext_lessons.machine import device as choose_device
-from convnext_lessons.recipe import POCKET, RecipeError
-from convnext_lessons.records import Ledger
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.classroom.session import open_lesson, repeat
+from convnext_lessons.runs.significance import compare_runs
+from convnext_lessons.system.devices import choose_device
+from convnext_lessons.runs.recipe import RecipeError
+from convnext_lessons.runs.recipes import POCKET
+from convnext_lessons.runs.records import RunStore
+from convnext_lessons.model.roadmap import architecture_after
 
 
 def test_a_lesson_opens_with_plain_words(capsys):
@@ -27,7 +28,7 @@ def test_the_scale_can_be_chosen(capsys):
 def test_several_seeds_of_before_and_after(capsys):
     runs = repeat(architecture_after(3), architecture_after(4), choose_device("cpu"), seeds=2)
     assert [(run["step"], run["seed"]) for run in runs] == [("3", 0), ("4", 0), ("3", 1), ("4", 1)]
-    assert len(Ledger().runs()) == 4
+    assert len(RunStore().runs()) == 4
     printed = capsys.readouterr().out
     assert printed.count("step 4, seed") == 2
     assert repr(compare_runs(runs)) in printed
@@ -55,4 +56,4 @@ def test_networks_beside_the_road_are_told_apart(capsys):
 
 def test_the_stop_button_stops_all_seeds(stopped_at_the_second_step):
     assert repeat(architecture_after(3), architecture_after(4), choose_device("cpu"), seeds=3) == []
-    assert len(Ledger().runs()) == 1
+    assert len(RunStore().runs()) == 1

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from convnext_lessons import colab, images, lessons, reference
+from convnext_lessons import colab, images, list_lessons, reference
 from convnext_lessons.cli import main
 
 
@@ -86,7 +86,7 @@ def test_the_module_runs_as_a_command():
 def test_stamp_writes_the_address_of_pyproject(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(colab, "repository", lambda: "https://github.com/somebody/lessons")
-    monkeypatch.setattr(lessons, "stamp_lessons", lambda url: asked.append(url) or ["one"])
+    monkeypatch.setattr(list_lessons, "stamp_lessons", lambda url: asked.append(url) or ["one"])
     assert main(["stamp"]) == 0
     assert asked == ["https://github.com/somebody/lessons"]
     assert "1 lessons changed; they now say https://github.com/somebody/lessons." in capsys.readouterr().out
@@ -109,6 +109,6 @@ def test_numbers_that_cannot_be_are_refused(option, value, least, capsys):
 
 
 def test_bench_ends_with_its_table(monkeypatch, capsys):
-    monkeypatch.setattr("convnext_lessons.bench.make_bench", lambda: None)
+    monkeypatch.setattr("convnext_lessons.experiments.benchmark.make_bench", lambda: None)
     assert main(["bench"]) == 0
     assert "| loader, ImageFolder and DataLoader with 0 processes |" in capsys.readouterr().out

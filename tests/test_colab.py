@@ -2,8 +2,8 @@ import nbformat
 import pytest
 
 from convnext_lessons import colab
-from convnext_lessons.colab import repository, set_up_cell, stamp, unstamped
-from convnext_lessons.machine import CourseError
+from convnext_lessons.classroom.colab import repository, set_up_cell, stamp, unstamped
+from convnext_lessons.system.errors import CourseError
 
 URL = "https://github.com/somebody/convnext-lessons"
 

@@ -1,8 +1,8 @@
 from torch import nn
 
-from convnext_lessons.comparison import compare
-from convnext_lessons.network import build
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.figures.comparison import compare
+from convnext_lessons.model.network import build
+from convnext_lessons.model.roadmap import architecture_after
 
 
 def thin(step):

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from convnext_lessons.architecture import RESNET50
-from convnext_lessons.drawing import CHANGED, DrawingError, draw_block, draw_design, draw_network, rows_of
-from convnext_lessons.network import build
-from convnext_lessons.roadmap import LABELS, architecture_after
+from convnext_lessons.model.architecture import RESNET50
+from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
+from convnext_lessons.figures.palette import CHANGED
+from convnext_lessons.model.network import build
+from convnext_lessons.model.roadmap import LABELS, architecture_after
 
 
 def thin(step):
@@ -27,36 +28,6 @@ def polygons(picture):
 def width(polygon):
     xs = [x for x, _ in polygon[1]]
     return max(xs) - min(xs)
-
-
-def test_rows_tell_kernel_channels_stride_and_groups():
-    block = build(thin(3)).stages[1][0]
-    assert [row.words for row in rows_of(block.residual)] == [
-        "1×1 conv, 48 → 24",
-        "BatchNorm",
-        "ReLU",
-        "3×3 depthwise, 24, stride 2",
-        "BatchNorm",
-        "ReLU",
-        "1×1 conv, 24 → 96",
-        "BatchNorm",
-    ]
-    assert [row.words for row in rows_of(block.shortcut)] == ["1×1 conv, 48 → 96, stride 2", "BatchNorm"]
-
-
-def test_rows_of_grouped_convolutions_norms_scales_and_depth():
-    network = build(thin(11), stochastic_depth=0.1)
-    found = [row.words for row in rows_of(network.stages[3][2].residual)]
-    assert found == [
-        "7×7 depthwise, 96",
-        "LayerNorm",
-        "1×1 conv, 96 → 384",
-        "GELU",
-        "1×1 conv, 384 → 96",
-        "layer scale",
-        "stochastic depth, 0.1",
-    ]
-    assert rows_of(nn.Conv2d(8, 8, 3, groups=4))[0].words == "3×3 conv in 4 groups, 8"
 
 
 @pytest.mark.parametrize("label", LABELS)

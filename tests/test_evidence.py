@@ -7,21 +7,11 @@ import pytest
 from scipy import stats
 
 from convnext_lessons import evidence
-from convnext_lessons.evidence import (
-    Difference,
-    EvidenceError,
-    Gains,
-    compare_runs,
-    differences,
-    gains,
-    placed,
-    pooled_spread,
-    resolvable,
-)
-from convnext_lessons.machine import reference_folder
-from convnext_lessons.recipe import POCKET
-from convnext_lessons.records import experiment, reference_runs
-from convnext_lessons.roadmap import paper_after
+from convnext_lessons.runs.significance import Difference, SignificanceError, Gains, compare_runs, compare_groups, compare_steps, describe_position, pooled_spread, resolvable_difference
+from convnext_lessons.system.settings import reference_folder
+from convnext_lessons.runs.recipes import POCKET
+from convnext_lessons.runs.records import make_experiment, reference_runs
+from convnext_lessons.model.roadmap import paper_after
 
 
 def run(step, seed, accuracy, recipe=POCKET, note="Imagenette v2", **changes):
@@ -33,7 +23,7 @@ def run(step, seed, accuracy, recipe=POCKET, note="Imagenette v2", **changes):
         "fast": False,
         "device": {"precision": "float32"},
         "images": {"note": note, "train": 9469, "val": 3925},
-        "settings": experiment(step, recipe, seed).settings(),
+        "settings": make_experiment(step, recipe, seed).settings(),
         **changes,
     }
 
@@ -45,7 +35,7 @@ def runs(recipe=POCKET, **groups):
 def test_welch_by_hand():
     # Variances 4 and 16, over four runs each: the standard error is the root of 5, with 25 / (1/3 + 16/3) degrees.
     groups = {"a": [50 - 6**0.5, 50, 50, 50 + 6**0.5], "b": [60 - 24**0.5, 60, 60, 60 + 24**0.5]}
-    (found,) = differences(groups, [("b", "a")])
+    (found,) = compare_groups(groups, [("b", "a")])
     freedom = 25 / (1 / 3 + 16 / 3)
     reach = stats.t.ppf(0.975, freedom) * 5**0.5
     assert found.points == pytest.approx(10)
@@ -83,7 +73,7 @@ def test_holm_as_scipy_would():
 def test_an_interval_leaves_out_zero_exactly_where_the_difference_is_resolved():
     base = [50.0, 51.0, 49.5, 50.5, 50.2]
     groups = {"base": base} | {f"{shift}": [value + shift / 10 for value in base] for shift in range(-20, 21)}
-    found = differences(groups, [(name, "base") for name in groups if name != "base"])
+    found = compare_groups(groups, [(name, "base") for name in groups if name != "base"])
     assert {each.resolved for each in found} == {True, False}
     for each in found:
         assert each.resolved == (each.low > 0 or each.high < 0)
@@ -140,25 +130,25 @@ def test_a_variant_is_a_group_of_its_own():
 )
 def test_what_must_not_be_averaged_is_refused(wrong, words, refuses):
     good = runs(s3=(0.5, 0.6), s4=(0.5,)) if wrong["step"] == "4" else runs(s3=(0.5, 0.6), s4=(0.5, 0.6))
-    with refuses(EvidenceError, *words):
+    with refuses(SignificanceError, *words):
         compare_runs([*good, wrong])
 
 
 def test_a_missing_seed_is_refused(refuses):
-    with refuses(EvidenceError, "step 4 has no run with seed 1, 2"):
+    with refuses(SignificanceError, "step 4 has no run with seed 1, 2"):
         compare_runs(runs(s3=(0.5, 0.6, 0.7), s4=(0.5,)))
 
 
 def test_a_difference_with_two_causes_is_refused(refuses):
     other = POCKET.change(epochs=5)
-    with refuses(EvidenceError, "step 3", "step 4", "two causes"):
+    with refuses(SignificanceError, "step 3", "step 4", "two causes"):
         compare_runs(runs(s3=(0.5, 0.6)) + runs(other, s4=(0.5, 0.6)))
     one_network = [dict(each, variant="5 epochs") for each in runs(other, s3=(0.5, 0.6))]
     assert len(compare_runs(runs(s3=(0.5, 0.6)) + one_network).groups) == 2
 
 
 def test_groups_on_other_pictures_are_refused(refuses):
-    with refuses(EvidenceError, "different pictures"):
+    with refuses(SignificanceError, "different pictures"):
         compare_runs([run("3", 0, 0.5), run("4", 0, 0.5, note="another copy")])
 
 
@@ -170,9 +160,9 @@ def test_a_new_run_among_stored_ones():
     stored = runs(s4=(0.58, 0.60, 0.62), s3=(0.1, 0.2))
     reach = stats.t.ppf(0.975, 2) * 2 * (4 / 3) ** 0.5
     expected = f"{60 - reach:.1f} to {60 + reach:.1f} %"
-    assert placed(run("4", 9, 0.61), stored) == f"61.0 %, inside the {expected} expected of one more such run"
-    assert ", below the " in placed(run("4", 9, 0.4), stored)
-    assert ", above the " in placed(run("4", 9, 0.8), stored)
+    assert describe_position(run("4", 9, 0.61), stored) == f"61.0 %, inside the {expected} expected of one more such run"
+    assert ", below the " in describe_position(run("4", 9, 0.4), stored)
+    assert ", above the " in describe_position(run("4", 9, 0.8), stored)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +176,7 @@ def test_a_new_run_among_stored_ones():
     ],
 )
 def test_a_run_of_another_kind_has_no_place(other):
-    assert placed(other, runs(s4=(0.58, 0.60))) is None
+    assert describe_position(other, runs(s4=(0.58, 0.60))) is None
 
 
 def test_pooled_spread_by_hand():
@@ -199,30 +189,30 @@ def test_pooled_spread_by_hand():
 
 def test_what_can_be_resolved_as_in_a_textbook():
     # Cohen's tables: two groups of 17 find an effect of one standard deviation with a power of 0.8 at the level 0.05.
-    assert resolvable(1.0, 17) == pytest.approx(1.0, abs=0.01)
-    assert resolvable(2.0, 17) == pytest.approx(2 * resolvable(1.0, 17))
-    assert resolvable(1.0, 5) > resolvable(1.0, 10) > resolvable(1.0, 20)
-    assert resolvable(1.0, 5, comparisons=11) > resolvable(1.0, 5)
+    assert resolvable_difference(1.0, 17) == pytest.approx(1.0, abs=0.01)
+    assert resolvable_difference(2.0, 17) == pytest.approx(2 * resolvable_difference(1.0, 17))
+    assert resolvable_difference(1.0, 5) > resolvable_difference(1.0, 10) > resolvable_difference(1.0, 20)
+    assert resolvable_difference(1.0, 5, comparisons=11) > resolvable_difference(1.0, 5)
 
 
 @pytest.mark.parametrize(("seeds", "comparisons"), [(2, 1), (3, 1), (5, 1), (5, 11), (10, 11)])
 def test_so_many_seeds_find_it_four_times_out_of_five(seeds, comparisons):
     draw = np.random.default_rng(0)
-    shift = resolvable(1.0, seeds, comparisons)
+    shift = resolvable_difference(1.0, seeds, comparisons)
     first, second = draw.normal(0, 1, (8000, seeds)), draw.normal(shift, 1, (8000, seeds))
     p_values = stats.ttest_ind(first, second, axis=1, equal_var=False).pvalue
     assert np.mean(p_values < 0.05 / comparisons) == pytest.approx(0.8, abs=0.02)
 
 
 def test_one_seed_resolves_nothing(refuses):
-    with refuses(EvidenceError, "1 seeds", "at least 2"):
-        resolvable(1.0, 1)
+    with refuses(SignificanceError, "1 seeds", "at least 2"):
+        resolvable_difference(1.0, 1)
 
 
 def test_a_road_with_a_gap_has_no_gains(monkeypatch, refuses):
     monkeypatch.setattr(evidence, "reference_runs", lambda step: [] if step == 4 else reference_runs(step=step))
-    with refuses(EvidenceError, "step 4", "make reference"):
-        gains()
+    with refuses(SignificanceError, "step 4", "make reference"):
+        compare_steps()
 
 
 def test_gains_in_three_forms():
@@ -238,7 +228,7 @@ def test_gains_in_three_forms():
 
 
 def test_the_road_is_one_family_of_eleven():
-    found = gains().differences
+    found = compare_steps().differences
     accuracies = {
         step: [100 * run["accuracy"] for run in sorted(reference_runs(step=step), key=lambda run: run["seed"])]
         for step in range(12)
@@ -252,12 +242,12 @@ def test_the_road_is_one_family_of_eleven():
     for place, step in enumerate(order):
         expected = max(min(1.0, (11 - before) * p_values[order[before]]) for before in range(place + 1))
         assert found[step - 1].p == pytest.approx(expected)
-    assert [row[0].split()[0] for row in gains(until=4).rows()] == ["0", "1", "2", "3", "4"]
-    assert gains(until=4).differences == found
+    assert [row[0].split()[0] for row in compare_steps(until=4).rows()] == ["0", "1", "2", "3", "4"]
+    assert compare_steps(until=4).differences == found
 
 
 def test_the_papers_column_is_the_papers():
-    for step, row in list(enumerate(gains().rows()))[1:]:
+    for step, row in list(enumerate(compare_steps().rows()))[1:]:
         assert row[2] == f"{paper_after(step).accuracy - paper_after(step - 1).accuracy:+.2f}"
 
 
@@ -271,7 +261,7 @@ def test_the_pages_print_what_the_runs_say():
     spread = pooled_spread(by_step.values())
     assert f"With a pooled spread of {spread:.2f} points" in page
     for seeds in (2, 3, 5, 10, 20):
-        alone, among = resolvable(spread, seeds), resolvable(spread, seeds, comparisons=11)
+        alone, among = resolvable_difference(spread, seeds), resolvable_difference(spread, seeds, comparisons=11)
         assert f"| {seeds} | {alone:.1f} | {among:.1f} |" in page
     readme = (reference_folder().parent.parent / "README.md").read_text()
-    assert gains().markdown() in readme
+    assert compare_steps().markdown() in readme

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from convnext_lessons.exercises import check
-from convnext_lessons.network import build
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.classroom.exercises import check
+from convnext_lessons.model.network import build
+from convnext_lessons.model.roadmap import architecture_after
 
 SHAPE = [2, 16, 6, 6]
 

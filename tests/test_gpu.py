@@ -8,14 +8,15 @@ import signal
 import pytest
 
 from convnext_lessons import gpu
-from convnext_lessons.gpu import make_on_gpu, make_rates
-from convnext_lessons.images import stand_in
-from convnext_lessons.machine import DeviceError, data_folder
-from convnext_lessons.machine import device as choose_device
-from convnext_lessons.recipe import Recipe
-from convnext_lessons.records import Ledger, experiment
-from convnext_lessons.reference import ON_GPU, CollectionError
-from convnext_lessons.training import TrainingError, train
+from convnext_lessons.experiments.gpu import make_on_gpu, make_rates
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.system.devices import DeviceError
+from convnext_lessons.system.settings import data_folder
+from convnext_lessons.system.devices import choose_device
+from convnext_lessons.runs.recipe import Recipe
+from convnext_lessons.runs.records import RunStore, make_experiment
+from convnext_lessons.experiments.collections import ON_GPU, CollectionError
+from convnext_lessons.training.trainer import TrainingError, train
 
 TINY = Recipe("tiny", image_size=32, width_factor=1 / 16, epochs=2, batch_size=8, learning_rate=4e-3)
 
@@ -26,7 +27,7 @@ def small(monkeypatch, full_mode, tmp_path):
     monkeypatch.setattr(gpu, "load_images", lambda *_: stand_in(32, train_count=64, val_count=40))
     monkeypatch.setattr(gpu, "make_rates", lambda images, device, folder, progress: (folder / "gpu.json").touch())
     for place, name in enumerate(ON_GPU):
-        runs = [(name, experiment(step, TINY, place)) for step in (0, 2)]
+        runs = [(name, make_experiment(step, TINY, place)) for step in (0, 2)]
         monkeypatch.setitem(ON_GPU, name, lambda runs=runs: runs)
     folder = tmp_path / "stored"
     folder.mkdir()
@@ -34,7 +35,7 @@ def small(monkeypatch, full_mode, tmp_path):
 
 
 def stored(folder):
-    return [(run["variant"], run["step"]) for name in ON_GPU for run in Ledger(folder / f"{name}.jsonl").runs()]
+    return [(run["variant"], run["step"]) for name in ON_GPU for run in RunStore(folder / f"{name}.jsonl").runs()]
 
 
 def test_everything_is_made_once(small, monkeypatch):
@@ -63,17 +64,17 @@ def losses(curve):
 
 
 def test_a_run_that_was_under_way_goes_on_where_it_was(small, monkeypatch):
-    whole = train(experiment(0, TINY, 0), stand_in(32, train_count=64, val_count=40), "cpu", ledger=Ledger(small / "x"))
+    whole = train(make_experiment(0, TINY, 0), stand_in(32, train_count=64, val_count=40), "cpu", ledger=RunStore(small / "x"))
     stopping(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert make_on_gpu(10, "cpu", small, lambda words: None) == 4
     assert stored(small) == [] and len(list((data_folder() / "runs").iterdir())) == 1
     assert make_on_gpu(10, "cpu", small, lambda words: None) == 0
-    first = Ledger(small / "lesson.jsonl").runs()[0]
+    first = RunStore(small / "lesson.jsonl").runs()[0]
     assert losses(first["curve"]) == losses(whole.record["curve"])
 
 
 def test_a_wish_to_leave_at_the_very_end_of_a_run_is_heard(small, monkeypatch):
-    in_a_run = len(train(experiment(0, TINY), stand_in(32, train_count=64, val_count=40), "cpu").record["curve"])
+    in_a_run = len(train(make_experiment(0, TINY), stand_in(32, train_count=64, val_count=40), "cpu").record["curve"])
     stopping(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM), at=in_a_run - 1)
     assert make_on_gpu(10, "cpu", small, lambda words: None) == 3
     assert len(stored(small)) == 1

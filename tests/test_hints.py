@@ -3,7 +3,7 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 
-from convnext_lessons.hints import hint, show_hints
+from convnext_lessons.classroom.hints import hint, show_hints
 
 x = torch.randn(2, 8, 6, 6)
 

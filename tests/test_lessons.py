@@ -4,18 +4,10 @@ import os
 import nbformat
 import pytest
 
-from convnext_lessons import lessons
-from convnext_lessons.colab import set_up_cell
-from convnext_lessons.lessons import (
-    LessonError,
-    copy_lessons,
-    execute,
-    find_lesson,
-    is_fresh,
-    road_picture_is_fresh,
-    source_hash,
-    stamp_lessons,
-)
+from convnext_lessons import list_lessons
+from convnext_lessons.classroom.colab import set_up_cell
+from convnext_lessons.classroom.notebooks import LessonError, copy_lessons, execute, find_lesson, is_fresh, source_hash, stamp_lessons
+from convnext_lessons.experiments.road_picture import road_picture_is_fresh
 
 
 def notebook(*sources):
@@ -31,7 +23,7 @@ def course(tmp_path, monkeypatch):
     set_up = "from types import SimpleNamespace\nimages = SimpleNamespace(note='ten shapes')"
     nbformat.write(notebook(set_up, "1 + 1"), folder / "01_first.ipynb")
     nbformat.write(notebook(set_up, "raise ValueError('too wide')"), folder / "02_second.ipynb")
-    monkeypatch.setattr(lessons, "notebooks_folder", lambda: folder)
+    monkeypatch.setattr(list_lessons, "notebooks_folder", lambda: folder)
     return folder
 
 
@@ -68,7 +60,7 @@ def test_results_of_the_stand_in_are_not_kept_where_real_ones_are_wanted(course,
 
 
 def test_a_cell_that_takes_too_long(course, tmp_path, monkeypatch):
-    monkeypatch.setattr(lessons, "SECONDS_PER_FAST_CELL", 1)
+    monkeypatch.setattr(list_lessons, "SECONDS_PER_FAST_CELL", 1)
     nbformat.write(notebook("import time; time.sleep(30)"), course / "03_slow.ipynb")
     with pytest.raises(LessonError, match="took longer than 1 s"):
         execute(course / "03_slow.ipynb", tmp_path / "out.ipynb", fast=True)
@@ -99,7 +91,7 @@ def test_the_hash_follows_cells_network_and_stored_runs(monkeypatch, tmp_path):
     assert source_hash(notebook("a")) == first
     assert source_hash(notebook("b")) != first
     (tmp_path / "runs.jsonl").write_text("{}\n")
-    monkeypatch.setattr(lessons, "stored_runs", lambda: [tmp_path / "runs.jsonl"])
+    monkeypatch.setattr(list_lessons, "stored_runs", lambda: [tmp_path / "runs.jsonl"])
     assert source_hash(one) != first
 
 
@@ -117,10 +109,10 @@ def test_the_committed_picture_of_the_road_is_drawn_from_what_is_stored():
 
 
 def test_a_picture_of_the_road_drawn_anew_is_fresh(tmp_path, monkeypatch):
-    monkeypatch.setattr(lessons, "road_picture", lambda: tmp_path / "road.png")
-    assert lessons.draw_road_picture() == tmp_path / "road.png"
+    monkeypatch.setattr(list_lessons, "road_picture", lambda: tmp_path / "road.png")
+    assert list_lessons.draw_road_picture() == tmp_path / "road.png"
     assert road_picture_is_fresh()
-    monkeypatch.setattr(lessons, "stored_runs", list)
+    monkeypatch.setattr(list_lessons, "stored_runs", list)
     assert not road_picture_is_fresh()
 
 

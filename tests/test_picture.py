@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convnext_lessons.picture import Picture
+from convnext_lessons.figures.canvas import Diagram
 
 
 @pytest.fixture
 def picture():
-    made = Picture(120, 80, 'a "red" <box>')
+    made = Diagram(120, 80, 'a "red" <box>')
     made.box(10, 10, 50, 30, "#FF0000", tip="5 < 6 & more")
     made.line([(0, 60), (120, 60)], "#0000FF", width=4)
     made.text(60, 75, "words & <more>", anchor="middle")
@@ -41,7 +41,7 @@ def test_scale_gives_more_pixels(picture):
 
 
 def test_class_names_belong_to_one_drawing(picture):
-    other = Picture(120, 80, "another")
+    other = Diagram(120, 80, "another")
     other.box(0, 0, 5, 5, "#000000")
     names = [ElementTree.fromstring(drawn.svg()).get("class") for drawn in (picture, other)]
     assert names[0] != names[1]

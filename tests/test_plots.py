@@ -3,20 +3,10 @@ import io
 import pytest
 from PIL import Image
 
-from convnext_lessons.plots import (
-    LiveCurve,
-    draw_changes,
-    draw_costs,
-    draw_curves,
-    draw_flops_and_time,
-    draw_road,
-    draw_summary,
-    draw_sweep,
-    measured,
-)
-from convnext_lessons.recipe import POCKET
-from convnext_lessons.records import experiment
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.figures.plots import LiveCurve, draw_changes, draw_costs, draw_curves, draw_flops_and_time, draw_road, draw_summary, draw_sweep, validated_points
+from convnext_lessons.runs.recipes import POCKET
+from convnext_lessons.runs.records import make_experiment
+from convnext_lessons.model.roadmap import architecture_after
 
 
 def run(step, seed, accuracies, seconds=10.0):
@@ -33,7 +23,7 @@ def run(step, seed, accuracies, seconds=10.0):
         "status": "complete",
         "device": {"precision": "float32"},
         "fast": True,
-        "settings": experiment(step, POCKET, seed).settings(),
+        "settings": make_experiment(step, POCKET, seed).settings(),
     }
 
 
@@ -105,7 +95,7 @@ def test_the_live_curve_of_a_run_that_was_stopped_at_once():
 
 
 def test_measured_are_the_points_with_an_accuracy():
-    assert [point["accuracy"] for point in measured(run("3", 0, [0.3, 0.5]))] == [0.3, 0.5]
+    assert [point["accuracy"] for point in validated_points(run("3", 0, [0.3, 0.5]))] == [0.3, 0.5]
 
 
 def test_changes_are_told_with_their_signs():

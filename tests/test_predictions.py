@@ -1,8 +1,8 @@
 import pytest
 
 from convnext_lessons import predictions as room
-from convnext_lessons.evidence import Difference, Gains
-from convnext_lessons.predictions import ANSWERS, QUESTIONS, PredictionError, Score, predict, predictions, score
+from convnext_lessons.runs.significance import Difference, Gains
+from convnext_lessons.classroom.predictions import ANSWERS, QUESTIONS, PredictionError, Score, predict, predictions, score
 
 
 def test_what_is_predicted_is_kept_and_taken_back(own_place):

@@ -6,11 +6,11 @@ import statistics
 import nbformat
 import pytest
 
-from convnext_lessons.evidence import compare_runs, differences, gains
-from convnext_lessons.lessons import find_lesson, lessons
-from convnext_lessons.machine import reference_folder
-from convnext_lessons.records import name_of, reference_runs
-from convnext_lessons.roadmap import paper_after
+from convnext_lessons.runs.significance import compare_runs, compare_groups, compare_steps
+from convnext_lessons.classroom.notebooks import find_lesson, list_lessons
+from convnext_lessons.system.settings import reference_folder
+from convnext_lessons.runs.records import group_name, reference_runs
+from convnext_lessons.model.roadmap import paper_after
 
 # "step 4  59.1 ± 0.9 % over 5 runs" in what a cell prints, "step 4: 59.1 ± 0.9 % over 5 stored runs" beside a plot.
 TOLD = re.compile(r"(?:^|; |: )([\w ,+-]+?):? +(\d+\.\d) ± (\d+\.\d) % over (\d+) (?:stored )?runs", re.M)
@@ -19,7 +19,7 @@ TOLD = re.compile(r"(?:^|; |: )([\w ,+-]+?):? +(\d+\.\d) ± (\d+\.\d) % over (\d
 def stored_groups():
     groups = {}
     for run in (run for name in ("pocket", "trials", "budgets") for run in reference_runs(name)):
-        groups.setdefault(name_of(run), []).append(100 * run["accuracy"])
+        groups.setdefault(group_name(run), []).append(100 * run["accuracy"])
     return groups
 
 
@@ -35,7 +35,7 @@ def prose(number):
     return " ".join(" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
 
 
-@pytest.mark.parametrize("number", range(len(lessons()) - 1))
+@pytest.mark.parametrize("number", range(len(list_lessons()) - 1))
 def test_every_mean_and_spread_in_a_lesson_is_a_stored_one(number):
     groups = stored_groups()
     found = [match for words in printed(number) for match in TOLD.findall(words)]
@@ -51,7 +51,7 @@ def test_every_mean_and_spread_in_a_lesson_is_a_stored_one(number):
 
 @pytest.mark.parametrize("number", range(1, 12))
 def test_every_lesson_shows_the_road_so_far(number):
-    assert repr(gains(until=number)) in list(printed(number))
+    assert repr(compare_steps(until=number)) in list(printed(number))
 
 
 # What the lessons say in prose, each sentence with what makes it true -------------------------------------------------
@@ -65,12 +65,12 @@ def compared(first, *others):
     """The differences of groups of stored runs from the first, corrected together."""
     names = (first, *others)
     runs = [run for name in ("pocket", "trials", "budgets") for run in reference_runs(name)]
-    chosen = [run for name in names for run in runs if name_of(run) == name]
+    chosen = [run for name in names for run in runs if group_name(run) == name]
     return {found.name: found for found in compare_runs(chosen).differences}
 
 
 def resolved(step):
-    return gains().differences[step - 1].resolved
+    return compare_steps().differences[step - 1].resolved
 
 
 def test_01_one_side_of_four():
@@ -82,7 +82,7 @@ def test_01_one_side_of_four():
         ("ratio alone", "step 0"),
         ("step 1", "compute alone"),
     ]
-    found = differences(groups, sides)
+    found = compare_groups(groups, sides)
     assert [side.resolved for side in found] == [True, False, False, False] and found[0].points < 0
     assert "the whole step is not resolved" in prose(1) and not resolved(1)
 
@@ -101,7 +101,7 @@ def test_03_depthwise_alone():
 
 def test_05_the_valley():
     assert "Our short runs drop, too, and by more than noise explains." in prose(5)
-    assert resolved(5) and gains().differences[4].points < 0
+    assert resolved(5) and compare_steps().differences[4].points < 0
 
 
 def test_06_only_kernel_11():
@@ -130,7 +130,7 @@ def test_08_the_switches():
 
 def test_09_the_norms():
     page = prose(9)
-    assert "the step loses more than ten points" in page and gains().differences[8].high < -10
+    assert "the step loses more than ten points" in page and compare_steps().differences[8].high < -10
     assert "comes within four points of step 8" in page and 3 < mean("step 8") - mean("norms second") < 4
     assert "stays twelve behind" in page and round(mean("step 8") - mean("step 9")) == 12
     assert "the third alone is no better than none" in page and mean("norms third") < mean("norms nowhere")
@@ -139,7 +139,7 @@ def test_09_the_norms():
 def test_10_the_exchange():
     page = prose(10)
     assert "Ours is a loss of about two points, more than noise explains" in page
-    assert resolved(10) and round(gains().differences[9].points) == -2
+    assert resolved(10) and round(compare_steps().differences[9].points) == -2
     assert "two of five seeds still give every picture the same class, the others reach 19 to 26 %" in page
     values = sorted(stored_groups()["ResNet-50 with LayerNorm"])
     assert values[0] == values[1] and [round(value) for value in values[2:]] == [19, 25, 26]
@@ -162,7 +162,7 @@ def test_the_front_page_counts_what_is_resolved():
     page = " ".join((reference_folder().parent.parent / "README.md").read_text().split())
     assert "Five steps are resolved; 4, 5 and 8 have the paper's sign, 9 and 10 do not." in page
     agree = {}
-    for step, found in enumerate(gains().differences, start=1):
+    for step, found in enumerate(compare_steps().differences, start=1):
         if found.resolved:
             paper = paper_after(step).accuracy - paper_after(step - 1).accuracy
             agree.setdefault(paper * found.points > 0, []).append(step)

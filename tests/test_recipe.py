@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from convnext_lessons.network import build
-from convnext_lessons.recipe import RECIPES, Recipe, RecipeError
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.model.network import build
+from convnext_lessons.runs.recipe import Recipe, RecipeError
+from convnext_lessons.runs.recipes import RECIPES
+from convnext_lessons.model.roadmap import architecture_after
 
 RECIPE = Recipe(
     "test",
@@ -102,7 +103,7 @@ def numbered_batch():
 
 
 def test_without_mixing_nothing_changes():
-    pictures, labels = RECIPE.mixing(10)(*numbered_batch())
+    pictures, labels = RECIPE.make_mixing(10)(*numbered_batch())
     assert torch.equal(pictures, numbered_batch()[0])
     assert torch.equal(labels, numbered_batch()[1])
 
@@ -110,7 +111,7 @@ def test_without_mixing_nothing_changes():
 @pytest.mark.parametrize("changes", [{"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}])
 def test_mixed_labels_say_what_is_in_the_picture(changes):
     torch.manual_seed(0)
-    mix = RECIPE.change(**changes).mixing(10)
+    mix = RECIPE.change(**changes).make_mixing(10)
     for _ in range(10):
         pictures, labels = mix(*numbered_batch())
         assert labels.shape == (8, 10)
@@ -121,7 +122,7 @@ def test_mixed_labels_say_what_is_in_the_picture(changes):
 
 def test_each_batch_takes_one_of_both_ways_to_mix():
     torch.manual_seed(0)
-    mix = RECIPE.change(mixup=0.8, cutmix=1.0).mixing(10)
+    mix = RECIPE.change(mixup=0.8, cutmix=1.0).make_mixing(10)
     cut = []
     for _ in range(60):
         pictures, _ = mix(*numbered_batch())

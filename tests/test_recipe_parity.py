@@ -18,9 +18,11 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 from torchvision.transforms import v2
 
-from convnext_lessons.network import build, load_torchvision_weights
-from convnext_lessons.recipe import MODERN, ORIGINAL, PAPER, RAND_AUGMENT_MAGNITUDE, REHEARSAL, TORCHVISION
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.model.network import build
+from convnext_lessons.model.pretrained import load_torchvision_weights
+from convnext_lessons.runs.recipe import RAND_AUGMENT_MAGNITUDE
+from convnext_lessons.runs.recipes import MODERN, ORIGINAL, PAPER, REHEARSAL, TORCHVISION
+from convnext_lessons.model.roadmap import architecture_after
 
 PER_EPOCH = 312  # steps of 4096 in an epoch of ImageNet
 
@@ -166,7 +168,7 @@ def test_the_average_is_timms():
     network = nn.Conv2d(3, 4, 1)
     network.arch = architecture_after(11)
     theirs = ModelEmaV3(network, decay=0.9)
-    ours = PAPER.change(ema=0.9).averaged(network)
+    ours = PAPER.change(ema=0.9).make_average(network)
     ours.update_parameters(network)  # begins at the first weights, as timm's does
     for _ in range(5):
         with torch.no_grad():
@@ -177,8 +179,8 @@ def test_the_average_is_timms():
 
 
 def test_networks_with_batchnorm_keep_no_average():
-    assert PAPER.averaged(build(architecture_after(9).thinner(1 / 16))) is None
-    assert PAPER.averaged(build(architecture_after(10).thinner(1 / 16))) is not None
+    assert PAPER.make_average(build(architecture_after(9).thinner(1 / 16))) is None
+    assert PAPER.make_average(build(architecture_after(10).thinner(1 / 16))) is not None
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------

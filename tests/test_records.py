@@ -7,27 +7,19 @@ import pytest
 import torch
 
 from convnext_lessons import records
-from convnext_lessons.architecture import RESNET50
-from convnext_lessons.images import stand_in
-from convnext_lessons.machine import StorageError
-from convnext_lessons.recipe import Recipe
-from convnext_lessons.records import (
-    SCHEMA,
-    Experiment,
-    Ledger,
-    RecordError,
-    experiment,
-    record_of,
-    reference_runs,
-)
-from convnext_lessons.roadmap import LABELS, UnknownStep, architecture_after
+from convnext_lessons.model.architecture import RESNET50
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.system.storage import StorageError
+from convnext_lessons.runs.recipe import Recipe
+from convnext_lessons.runs.records import SCHEMA, Experiment, RunStore, RecordError, make_experiment, record_of, reference_runs
+from convnext_lessons.model.roadmap import LABELS, UnknownStep, architecture_after
 
 RECIPE = Recipe("test", image_size=32, width_factor=1 / 8, epochs=4, batch_size=32, learning_rate=4e-3)
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "place" / "ledger.jsonl")
+    return RunStore(tmp_path / "place" / "ledger.jsonl")
 
 
 def run(number, **more):
@@ -43,7 +35,7 @@ def numbers(ledger):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_an_experiment_knows_its_step(label):
-    assert experiment(label, RECIPE).step == {"3b": "3", "6b": "6", "11b": "11"}.get(label, label)
+    assert make_experiment(label, RECIPE).step == {"3b": "3", "6b": "6", "11b": "11"}.get(label, label)
 
 
 @pytest.mark.parametrize("changes", [{"depths": (2, 3, 8, 3)}, {"stem": "patchify"}, {"width": 96}])
@@ -53,34 +45,34 @@ def test_an_experiment_beside_the_road_has_no_step(changes):
 
 def test_an_experiment_of_an_unknown_step_is_refused(refuses):
     with refuses(UnknownStep, "12"):
-        experiment(12, RECIPE)
+        make_experiment(12, RECIPE)
 
 
 @pytest.mark.parametrize("step", [0, "3a", 11])
 def test_settings_survive_json(step):
-    what = experiment(step, RECIPE.change(betas=(0.9, 0.95), mixup=0.8), seed=7)
+    what = make_experiment(step, RECIPE.change(betas=(0.9, 0.95), mixup=0.8), seed=7)
     again = Experiment.from_settings(json.loads(json.dumps(what.settings())))
     assert again == what
     assert hash(again) == hash(what)
 
 
 def test_settings_hold_everything_that_was_chosen():
-    before = experiment(0, RECIPE).settings()
-    assert experiment(1, RECIPE).settings() != before
-    assert experiment(0, RECIPE.change(crop_scale=0.9)).settings() != before
-    assert experiment(0, RECIPE, seed=1).settings() != before
+    before = make_experiment(0, RECIPE).settings()
+    assert make_experiment(1, RECIPE).settings() != before
+    assert make_experiment(0, RECIPE.change(crop_scale=0.9)).settings() != before
+    assert make_experiment(0, RECIPE, seed=1).settings() != before
 
 
 def test_settings_are_plain_json():
-    settings = experiment(11, RECIPE).settings()
+    settings = make_experiment(11, RECIPE).settings()
     assert settings == json.loads(json.dumps(settings))
 
 
 def test_old_settings_take_defaults_for_what_came_later():
-    settings = experiment(0, RECIPE).settings()
+    settings = make_experiment(0, RECIPE).settings()
     del settings["architecture"]["patch_size"]
     del settings["recipe"]["cutmix"]
-    assert Experiment.from_settings(settings) == experiment(0, RECIPE)
+    assert Experiment.from_settings(settings) == make_experiment(0, RECIPE)
 
 
 # Records --------------------------------------------------------------------------------------------------------------
@@ -88,7 +80,7 @@ def test_old_settings_take_defaults_for_what_came_later():
 
 def record(curve=(), **result):
     images = stand_in(16, 20, 10)
-    what = experiment("3a", RECIPE, seed=5)
+    what = make_experiment("3a", RECIPE, seed=5)
     return record_of(what, images, torch.device("cpu"), "float32", list(curve), "complete", **result)
 
 
@@ -106,7 +98,7 @@ def test_a_record_says_what_ran():
     assert "NOT Imagenette" in found["images"]["note"]
     assert (found["device"]["type"], found["device"]["threads"]) == ("cpu", torch.get_num_threads())
     assert found["versions"]["torch"] == torch.__version__
-    assert Experiment.from_settings(found["settings"]) == experiment("3a", RECIPE, seed=5)
+    assert Experiment.from_settings(found["settings"]) == make_experiment("3a", RECIPE, seed=5)
 
 
 def test_a_record_survives_json():
@@ -146,7 +138,7 @@ def test_a_run_is_a_line(ledger):
 
 
 def test_the_learners_ledger_lies_in_the_data_folder(own_place):
-    Ledger().append(run(0))
+    RunStore().append(run(0))
     assert list(own_place.iterdir()) == [own_place / "ledger.jsonl"]
 
 
@@ -221,11 +213,11 @@ def test_a_disk_that_fills_up_within_a_run_is_noticed(ledger, refuses):
 def test_a_ledger_below_a_file_is_refused(tmp_path, refuses):
     (tmp_path / "file").touch()
     with refuses(StorageError, "file"):
-        Ledger(tmp_path / "file" / "ledger.jsonl").append(run(0))
+        RunStore(tmp_path / "file" / "ledger.jsonl").append(run(0))
 
 
 def append_many(path, first, together):
-    ledger = Ledger(path)
+    ledger = RunStore(path)
     together.wait(60)
     for number in range(first, first + 50):
         ledger.append(run(number, curve=[number] * 5000))
@@ -250,7 +242,7 @@ def test_two_processes_lose_nothing(ledger):
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "reference_folder", lambda: tmp_path)
-    ledger = Ledger(tmp_path / "some.jsonl")
+    ledger = RunStore(tmp_path / "some.jsonl")
     for step in ("4", "3a"):
         for seed in (0, 1):
             ledger.append(run(0, step=step, seed=seed))

@@ -5,33 +5,19 @@ import nbformat
 import pytest
 
 from convnext_lessons import reference
-from convnext_lessons.cost import Latency
-from convnext_lessons.lessons import find_lesson
-from convnext_lessons.machine import reference_folder
-from convnext_lessons.recipe import POCKET, REHEARSAL
-from convnext_lessons.records import SCHEMA, Experiment, Ledger, experiment, reference_runs
-from convnext_lessons.reference import (
-    COLLECTIONS,
-    GEOMETRIES,
-    PILOT,
-    TRIALS,
-    VARIANTS,
-    CollectionError,
-    choose,
-    make,
-    make_times,
-    missing,
-    pocket_runs,
-    summarize,
-    table,
-    times,
-)
-from convnext_lessons.roadmap import architecture_after, step_of
+from convnext_lessons.model.cost import Latency
+from convnext_lessons.classroom.notebooks import find_lesson
+from convnext_lessons.system.settings import reference_folder
+from convnext_lessons.runs.recipes import POCKET, REHEARSAL
+from convnext_lessons.runs.records import SCHEMA, Experiment, RunStore, make_experiment, reference_runs
+from convnext_lessons.experiments.collections import COLLECTIONS, GEOMETRIES, PILOT, TRIALS, VARIANTS, CollectionError, choose, make, make_times, missing, pocket_runs, summarize, pilot_table
+from convnext_lessons.runs.records import read_times
+from convnext_lessons.model.roadmap import architecture_after, step_of
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "collection.jsonl")
+    return RunStore(tmp_path / "collection.jsonl")
 
 
 def stored(variant, what):
@@ -106,19 +92,19 @@ def test_summary_by_hand():
         for (variant, step), accuracies in values.items()
         for accuracy in accuracies
     ]
-    table = summarize(runs)
-    assert table["a"]["steps"] == {"0": [0.1, 0.3], "8": [0.2, 0.6]}
-    assert table["a"]["mean"] == pytest.approx(0.3)
-    assert table["a"]["spread"] == pytest.approx(0.05**0.5)
-    assert (table["b"]["mean"], table["b"]["spread"]) == (0.5, None)
+    pilot_table = summarize(runs)
+    assert pilot_table["a"]["steps"] == {"0": [0.1, 0.3], "8": [0.2, 0.6]}
+    assert pilot_table["a"]["mean"] == pytest.approx(0.3)
+    assert pilot_table["a"]["spread"] == pytest.approx(0.05**0.5)
+    assert (pilot_table["b"]["mean"], pilot_table["b"]["spread"]) == (0.5, None)
 
 
 def test_a_step_that_a_variant_leaves_alone_has_the_runs_of_the_base():
     values = [(reference.BASE, "0", 0.1), (reference.BASE, "11", 0.2), ("variant", "11", 0.5)]
-    table = summarize([{"variant": variant, "step": step, "accuracy": value} for variant, step, value in values])
-    assert table["variant"]["steps"] == {"11": [0.5], "0": [0.1]}
-    assert table["variant"]["mean"] == pytest.approx(0.3)
-    assert table[reference.BASE]["mean"] == pytest.approx(0.15)
+    pilot_table = summarize([{"variant": variant, "step": step, "accuracy": value} for variant, step, value in values])
+    assert pilot_table["variant"]["steps"] == {"11": [0.5], "0": [0.1]}
+    assert pilot_table["variant"]["mean"] == pytest.approx(0.3)
+    assert pilot_table[reference.BASE]["mean"] == pytest.approx(0.15)
 
 
 def test_trials_and_steps_of_the_road_are_told_apart():
@@ -146,7 +132,7 @@ def test_times_are_medians_of_rounds(tmp_path, monkeypatch):
         lambda network, training: Latency(float(next(spent)), {}, {}, "a device", 2, 4, training),
     )
     make_times(rounds=3, progress=lambda words: None)
-    kept = times()
+    kept = read_times()
     # Rounds of 24 measurements, forward before training: the middle one is the second round's.
     assert kept["forward"]["0"] == 25 and kept["training"]["11"] == 48
     assert kept["device"] == {"name": "a device", "threads": 2} and kept["batch_size"] == 4
@@ -159,7 +145,7 @@ COLLECTED = [(name, run) for name in COLLECTIONS for run in reference_runs(name)
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_stored_collection_is_whole(name):
-    assert missing(name, Ledger(reference_folder() / f"{name}.jsonl")) == []
+    assert missing(name, RunStore(reference_folder() / f"{name}.jsonl")) == []
     assert len(reference_runs(name)) == len(COLLECTIONS[name]())
 
 
@@ -186,7 +172,7 @@ def test_the_pocket_recipe_is_the_one_that_the_pilot_chose():
 
 def test_the_data_readme_prints_what_the_runs_say():
     page = (reference_folder().parent / "README.md").read_text()
-    assert table(reference_runs("pilot")) in page
+    assert pilot_table(reference_runs("pilot")) in page
     for run in reference_runs("pace"):
         assert f"{run['seconds']:.0f} s" in page and run["device"]["threads"] == 2
 
@@ -209,7 +195,7 @@ def test_the_choice_is_the_smallest_spread_within_a_point_of_the_best():
 def test_the_page_and_lesson_12_tell_the_rehearsal_as_it_was():
     (run,) = reference_runs("rehearsal")
     assert (run["step"], run["status"], run["recipe"], run["processes"]) == ("11", "complete", "rehearsal", 2)
-    assert Experiment.from_settings(run["settings"]) == experiment(11, REHEARSAL)
+    assert Experiment.from_settings(run["settings"]) == make_experiment(11, REHEARSAL)
     last = run["curve"][-1]
     assert last["accuracy"] == run["accuracy"]
     page = (reference_folder().parent / "README.md").read_text()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from convnext_lessons.cost import sketch
-from convnext_lessons.roadmap import architecture_after, paper_after
+from convnext_lessons.model.cost import count
+from convnext_lessons.model.roadmap import architecture_after, paper_after
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def name_of(requirement):
+def group_name(requirement):
     return re.match(r"[\w-]+", requirement)[0].lower()
 
 
@@ -62,7 +62,7 @@ def test_the_readme_tells_the_road_as_it_is():
     assert [int(number) for number, *_ in rows] == list(range(12))
     for number, *figures in rows:
         paper = paper_after(number)
-        macs = sketch(architecture_after(number)).macs / 1e9
+        macs = count(architecture_after(number)).macs / 1e9
         assert figures == [f"{paper.accuracy:.2f}", f"{paper.spread:.2f}", f"{macs:.2f}"]
 
 

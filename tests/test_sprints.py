@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from convnext_lessons import sprints
-from convnext_lessons.images import stand_in
-from convnext_lessons.machine import reference_folder
-from convnext_lessons.records import SCHEMA, Experiment, Ledger, reference_runs
-from convnext_lessons.reference import CollectionError
-from convnext_lessons.sprints import LIMITS, SprintError, make_sprints, sprint_runs
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.system.settings import reference_folder
+from convnext_lessons.runs.records import SCHEMA, Experiment, RunStore, reference_runs
+from convnext_lessons.experiments.collections import CollectionError
+from convnext_lessons.experiments.sprints import LIMITS, SprintError, make_sprints, sprint_runs
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "sprints.jsonl")
+    return RunStore(tmp_path / "sprints.jsonl")
 
 
 @pytest.fixture

@@ -6,22 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from convnext_lessons.architecture import RESNET50
-from convnext_lessons.checkpoints import CheckpointError
-from convnext_lessons.images import stand_in, validation_batches
-from convnext_lessons.machine import DeviceError, StorageError
-from convnext_lessons.recipe import Recipe
-from convnext_lessons.records import Experiment, Ledger, experiment
-from convnext_lessons.training import (
-    Engine,
-    Trainer,
-    TrainingError,
-    estimate_seconds,
-    evaluate,
-    make_network,
-    precision_for,
-    train,
-)
+from convnext_lessons.model.architecture import RESNET50
+from convnext_lessons.training.checkpoints import CheckpointError
+from convnext_lessons.data.augmentation import validation_batches
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.system.devices import DeviceError
+from convnext_lessons.system.storage import StorageError
+from convnext_lessons.runs.recipe import Recipe
+from convnext_lessons.runs.records import Experiment, RunStore, make_experiment
+from convnext_lessons.training.trainer import TrainOptions, Trainer, TrainingError, estimate_seconds, evaluate, make_network, precision_for, train
 
 CPU = torch.device("cpu")
 PLAIN = Recipe("plain", image_size=32, width_factor=1 / 16, epochs=2, batch_size=8, learning_rate=4e-3)
@@ -39,7 +32,7 @@ def run_of(images):
     """``run_of(step, recipe, seed, …)`` trains on the CPU in fast mode: two epochs of eight tiny batches."""
 
     def run(step=2, recipe=PLAIN, seed=0, **options):
-        what = step if isinstance(step, Experiment) else experiment(step, recipe, seed)
+        what = step if isinstance(step, Experiment) else make_experiment(step, recipe, seed)
         return train(what, options.pop("images", images), device="cpu", **options)
 
     return run
@@ -88,7 +81,7 @@ def test_a_run_does_not_depend_on_what_was_drawn_before(run_of):
 
 def test_training_moves_every_weight(run_of, images):
     run = run_of(11)
-    fresh = make_network(experiment(11, PLAIN.fast()), len(images.classes), CPU)
+    fresh = make_network(make_experiment(11, PLAIN.fast()), len(images.classes), CPU)
     moved = dict(run.network.named_parameters())
     assert all(not torch.equal(parameter, moved[name]) for name, parameter in fresh.named_parameters())
 
@@ -140,12 +133,12 @@ def test_a_record_survives_json_and_repeats_the_run(run_of):
 
 def test_a_run_is_recorded_in_the_learners_ledger(run_of, own_place):
     run = run_of(5, seed=3)
-    assert Ledger(own_place / "ledger.jsonl").runs() == [run.record]
+    assert RunStore(own_place / "ledger.jsonl").runs() == [run.record]
     assert (run.record["step"], run.record["seed"], run.record["status"]) == ("5", 3, "complete")
 
 
 def test_a_run_is_recorded_in_the_ledger_it_is_given(run_of, own_place, tmp_path):
-    ledger = Ledger(tmp_path / "mine.jsonl")
+    ledger = RunStore(tmp_path / "mine.jsonl")
     run = run_of(ledger=ledger)
     assert ledger.runs() == [run.record]
     assert not (own_place / "ledger.jsonl").exists()
@@ -238,7 +231,7 @@ def test_a_finished_run_is_not_trained_again(run_of, tmp_path):
 
 
 def test_a_finished_run_is_recorded_once(run_of, tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger = RunStore(tmp_path / "ledger.jsonl")
     for _ in range(2):
         run_of(folder=tmp_path / "run", ledger=ledger)
     assert len(ledger.runs()) == 1
@@ -251,7 +244,7 @@ def test_an_interruption_keeps_what_was_learnt(run_of, images, own_place, pictur
     assert run.record["curve"][-1]["pictures"] == math.ceil(pictures / 8) * 8
     assert run.accuracy == evaluate(run.network, validation_batches(images), CPU)
     assert not run.network.training
-    assert Ledger(own_place / "ledger.jsonl").runs() == [run.record]
+    assert RunStore(own_place / "ledger.jsonl").runs() == [run.record]
 
 
 def test_an_interruption_before_the_first_point_is_kept_too(run_of, stopped_at_the_second_step):
@@ -330,7 +323,7 @@ def test_fewer_pictures_than_a_batch_are_refused(run_of, refuses):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_an_absent_gpu_is_refused(images, refuses):
     with refuses(DeviceError, "cuda"):
-        train(experiment(0, PLAIN), images, device="cuda")
+        train(make_experiment(0, PLAIN), images, device="cuda")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(run_of, tmp_path, refuses):
@@ -365,7 +358,7 @@ def test_precision_on_the_cpu():
 
 
 def test_a_run_in_bfloat16_is_told_and_learns_otherwise(run_of):
-    low = run_of(engine=Engine(precision=torch.bfloat16))
+    low = run_of(engine=TrainOptions(precision=torch.bfloat16))
     assert low.record["device"]["precision"] == "bfloat16"
     assert learnt(low) != learnt(run_of())
     assert all(parameter.dtype == torch.float32 for parameter in low.network.parameters())
@@ -380,12 +373,12 @@ def test_a_run_whose_pictures_grow(images, full_mode, monkeypatch):
         lambda self, pieces, progress: sizes.append(pieces[0][0].shape[-1]) or step(self, pieces, progress),
     )
     growing = PLAIN.change(epochs=3, image_size=64, first_size=48)
-    train(experiment(2, growing), stand_in(64, train_count=64, val_count=40), device="cpu")
+    train(make_experiment(2, growing), stand_in(64, train_count=64, val_count=40), device="cpu")
     assert sizes == [48] * 8 + [56] * 8 + [64] * 8
 
 
 def test_a_network_is_thinned_and_drawn_from_the_seed():
-    one, other, third = (make_network(experiment(11, PLAIN, seed), 10, CPU) for seed in (1, 1, 2))
+    one, other, third = (make_network(make_experiment(11, PLAIN, seed), 10, CPU) for seed in (1, 1, 2))
     assert one.arch.width == 96 / 16
     assert torch.equal(one.stem[0].weight, other.stem[0].weight)
     assert not torch.equal(one.stem[0].weight, third.stem[0].weight)
@@ -393,7 +386,7 @@ def test_a_network_is_thinned_and_drawn_from_the_seed():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluate_leaves_the_network_as_it_was(images, training):
-    network = make_network(experiment(0, PLAIN), 10, CPU).train(training)
+    network = make_network(make_experiment(0, PLAIN), 10, CPU).train(training)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     evaluate(network, validation_batches(images), CPU)
     assert network.training is training
@@ -412,21 +405,21 @@ def test_evaluate_counts_what_is_right(images):
 
 
 def test_an_estimate_is_some_seconds(images):
-    assert estimate_seconds(experiment(11, RANDOM), images, device="cpu") > 0
+    assert estimate_seconds(make_experiment(11, RANDOM), images, device="cpu") > 0
 
 
 @pytest.mark.parametrize("count", [8, 20])
 def test_an_estimate_makes_do_with_few_pictures(count):
-    assert estimate_seconds(experiment(2, PLAIN), stand_in(32, count, 10), device="cpu") > 0
+    assert estimate_seconds(make_experiment(2, PLAIN), stand_in(32, count, 10), device="cpu") > 0
 
 
 def test_an_estimate_refuses_what_training_refuses(refuses):
     with refuses(TrainingError, "batch_size"):
-        estimate_seconds(experiment(2, PLAIN), stand_in(32, 5, 10), device="cpu")
+        estimate_seconds(make_experiment(2, PLAIN), stand_in(32, 5, 10), device="cpu")
     with refuses(TrainingError, "48"):
-        estimate_seconds(experiment(2, PLAIN), stand_in(48, 20, 10), device="cpu")
+        estimate_seconds(make_experiment(2, PLAIN), stand_in(48, 20, 10), device="cpu")
 
 
 def test_an_estimate_leaves_no_trace(images, own_place):
-    estimate_seconds(experiment(2, PLAIN), images, device="cpu")
+    estimate_seconds(make_experiment(2, PLAIN), images, device="cpu")
     assert not own_place.exists()

@@ -8,15 +8,17 @@ import torch
 from torchvision.models import ConvNeXt_Tiny_Weights, convnext_tiny, resnet50
 
 from convnext_lessons import transfer as room
-from convnext_lessons.images import CLASSES, stand_in, validation_batches
-from convnext_lessons.lessons import find_lesson
-from convnext_lessons.network import build
-from convnext_lessons.roadmap import architecture_after
-from convnext_lessons.transfer import PLACES, PUBLISHED, TransferError, features, published, tuned_head, untouched
+from convnext_lessons.data.augmentation import validation_batches
+from convnext_lessons.data.datasets import CLASSES
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.classroom.notebooks import find_lesson
+from convnext_lessons.model.network import build
+from convnext_lessons.model.roadmap import architecture_after
+from convnext_lessons.training.transfer import PLACES, PRETRAINED, TransferError, features, load_pretrained, linear_probe, pretrained_predictions
 
 
 def test_imagenettes_classes_are_found_among_the_thousand():
-    for _, weights in PUBLISHED.values():
+    for _, weights in PRETRAINED.values():
         names = {name: weights.meta["categories"][place] for name, place in PLACES.items()}
         assert names == {name: {"springer": "English springer"}.get(name, name) for name in CLASSES.values()}
 
@@ -37,7 +39,7 @@ def test_published_weights_go_into_the_roads_ends(name, module, full_mode, monke
         return theirs.state_dict()
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetched)
-    ours = published(name)
+    ours = load_pretrained(name)
     pictures = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(ours(pictures), theirs(pictures), rtol=1e-3, atol=1e-4)
@@ -50,12 +52,12 @@ def test_without_a_network_connection_it_is_said(full_mode, monkeypatch, refuses
 
     monkeypatch.setattr(ConvNeXt_Tiny_Weights, "get_state_dict", offline)
     with refuses(TransferError, "ConvNeXt-T", "internet"):
-        published("ConvNeXt-T")
+        load_pretrained("ConvNeXt-T")
 
 
 def test_fast_mode_fetches_nothing(refuses):
     with refuses(TransferError, "Fast mode"):
-        published("ConvNeXt-T")
+        load_pretrained("ConvNeXt-T")
 
 
 @pytest.mark.parametrize("step", [0, 11])
@@ -77,12 +79,12 @@ def test_the_thousand_are_counted_against_it(network):
         network.head[-1].weight[701, 0] = 1  # parachute
         network.head[-1].weight[0, 1] = 1  # tench
         network.head[-1].weight[3, 2] = 1  # a shark, none of the ten
-    assert untouched(network, vectors, tuple(CLASSES.values())).tolist() == [9, 0, -1]
+    assert pretrained_predictions(network, vectors, tuple(CLASSES.values())).tolist() == [9, 0, -1]
 
 
 def test_other_classes_cannot_be_judged_untouched(network, refuses):
     with refuses(TransferError, "disc", "Imagenette"):
-        untouched(network, torch.zeros(1, network.head[-1].in_features), ("tench", "disc"))
+        pretrained_predictions(network, torch.zeros(1, network.head[-1].in_features), ("tench", "disc"))
 
 
 def test_a_head_is_fitted_to_what_it_is_shown():
@@ -90,13 +92,13 @@ def test_a_head_is_fitted_to_what_it_is_shown():
     centres = 3 * torch.randn(4, 16)
     labels = torch.arange(200) % 4
     vectors = centres[labels] + torch.randn(200, 16)
-    head, again = (tuned_head(vectors[:100], labels[:100], 4) for _ in range(2))
+    head, again = (linear_probe(vectors[:100], labels[:100], 4) for _ in range(2))
     assert (head(vectors[100:]).argmax(1) == labels[100:]).float().mean() > 0.95
     assert torch.equal(head.weight, again.weight)
 
 
 def test_every_name_has_its_end_of_the_road():
-    assert {step for step, _ in PUBLISHED.values()} == {"0", "11"}
+    assert {step for step, _ in PRETRAINED.values()} == {"0", "11"}
     assert room.PLACES.keys() == set(CLASSES.values())
 
 
@@ -105,12 +107,12 @@ def test_the_lessons_cell_judges_and_tunes(monkeypatch, capsys):
     shapes = stand_in(32, 60, 60)
     named = dataclasses.replace(shapes, classes=tuple(CLASSES.values()))
     thin = {"0": architecture_after(0).thinner(1 / 16), "11": architecture_after(11).thinner(1 / 16)}
-    monkeypatch.setattr(room, "published", lambda name: build(thin[PUBLISHED[name][0]]).eval())
-    monkeypatch.setattr("convnext_lessons.images.load_images", lambda source, size: named)
+    monkeypatch.setattr(room, "published", lambda name: build(thin[PRETRAINED[name][0]]).eval())
+    monkeypatch.setattr("convnext_lessons.data.in_memory.load_images", lambda source, size: named)
     cells = nbformat.read(find_lesson(12), as_version=4).cells
     (source,) = [cell.source for cell in cells if cell.cell_type == "code" and "tuned_head" in cell.source]
     exec(re.sub(r"160, \{.*?\}", r"32, {'train': 4, 'val': 4}", source), {"torch": torch, "images": named})
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(PUBLISHED)
-    for line, name in zip(lines, PUBLISHED, strict=True):
+    assert len(lines) == len(PRETRAINED)
+    for line, name in zip(lines, PRETRAINED, strict=True):
         assert re.fullmatch(rf"{name}: untouched \d+\.\d%, new head \d+\.\d% of 40 pictures", line)

@@ -1,13 +1,13 @@
 import pytest
 
 from convnext_lessons import widgets
-from convnext_lessons.drawing import draw_network
-from convnext_lessons.machine import CourseError
-from convnext_lessons.picture import Picture
-from convnext_lessons.plots import Plot, new_figure
-from convnext_lessons.predictions import ANSWERS, QUESTIONS, predictions
-from convnext_lessons.roadmap import architecture_after
-from convnext_lessons.widgets import CostExplorer, Explorer, Predictions
+from convnext_lessons.figures.diagrams import draw_network
+from convnext_lessons.system.errors import CourseError
+from convnext_lessons.figures.canvas import Diagram
+from convnext_lessons.figures.plots import Plot, new_figure
+from convnext_lessons.classroom.predictions import ANSWERS, QUESTIONS, predictions
+from convnext_lessons.model.roadmap import architecture_after
+from convnext_lessons.classroom.widgets import CostExplorer, Explorer, Predictions
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_an_error_of_the_course_is_a_sentence_in_the_view(live):
 
 
 def test_what_stands_for_the_controls(shown, static):
-    given = Picture(10, 10, "a picture")
+    given = Diagram(10, 10, "a picture")
     Explorer({"value": (1, 2)}, plot_of, "", static=given)._ipython_display_()
     Explorer({"value": (1, 2)}, plot_of, "")._ipython_display_()
     assert shown[0] is given and shown[1].alt == "values <(1,)>"

@@ -13,8 +13,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from convnext_lessons.colab import set_up_cell
-from convnext_lessons.lessons import find_lesson
+from convnext_lessons.classroom.colab import set_up_cell
+from convnext_lessons.classroom.notebooks import find_lesson
 
 PYTHON, BUNDLE = os.environ.get("COLAB_PYTHON"), os.environ.get("COLAB_BUNDLE")
 STAND_IN = Path(__file__).parent / "stand_in"

@@ -1,4 +1,4 @@
-"""What the explorers show while a slider moves is counted by ``sketch``; here its counts are held against fvcore's over
+"""What the explorers show while a slider moves is counted by ``count``; here its counts are held against fvcore's over
 every choice that a lesson offers."""
 
 import ast
@@ -7,10 +7,10 @@ import itertools
 import nbformat
 import pytest
 
-from convnext_lessons.cost import measure, sketch
-from convnext_lessons.lessons import lessons
-from convnext_lessons.machine import CourseError
-from convnext_lessons.roadmap import architecture_after
+from convnext_lessons.model.cost import count_with_fvcore, count
+from convnext_lessons.classroom.notebooks import list_lessons
+from convnext_lessons.system.errors import CourseError
+from convnext_lessons.model.roadmap import architecture_after
 
 SMALL = 64  # pixels: the counts grow with the picture in the same way, and a trace takes less time
 BESIDE = {  # explorers that draw in a manner of their own
@@ -32,7 +32,7 @@ BESIDE = {  # explorers that draw in a manner of their own
 
 def offered():
     """Every design that a CostExplorer of a lesson can reach, read off its call."""
-    for path in lessons()[:12]:  # the last one changes no architecture
+    for path in list_lessons()[:12]:  # the last one changes no architecture
         number = int(path.name[:2])
         names = {"before": architecture_after(max(0, number - 1)), "after": architecture_after(number)}
         for cell in nbformat.read(path, as_version=4).cells:
@@ -55,5 +55,5 @@ def _designs(number, source, names):
 
 @pytest.mark.parametrize(("number", "design"), list(dict.fromkeys(offered())))
 def test_an_explorer_counts_as_fvcore_does(number, design):
-    quick, exact = sketch(design, SMALL), measure(design, SMALL)
+    quick, exact = count(design, SMALL), count_with_fvcore(design, SMALL)
     assert (quick.macs, quick.params) == (exact.macs, exact.params)

@@ -5,9 +5,9 @@ import re
 import nbformat
 import pytest
 
-from convnext_lessons.colab import repository, stamp
-from convnext_lessons.lessons import execute, is_fresh, lessons
-from convnext_lessons.roadmap import STEPS
+from convnext_lessons.classroom.colab import repository, stamp
+from convnext_lessons.classroom.notebooks import execute, is_fresh, list_lessons
+from convnext_lessons.model.roadmap import STEPS
 
 SPINE = (
     "Where we are",
@@ -38,7 +38,7 @@ RECIPE = (
     "Discuss",
 )
 
-every_lesson = pytest.mark.parametrize("path", lessons(), ids=lambda path: path.stem)
+every_lesson = pytest.mark.parametrize("path", list_lessons(), ids=lambda path: path.stem)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def outputs(notebook):
 
 def test_there_is_a_lesson_for_every_step():
     steps = [f"{step.number:02d}_{step.slug}" for step in STEPS]
-    assert [path.stem for path in lessons()] == ["00_the_road_to_convnext", *steps, "12_imagenet_recipe"]
+    assert [path.stem for path in list_lessons()] == ["00_the_road_to_convnext", *steps, "12_imagenet_recipe"]
 
 
 @every_lesson

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from convnext_lessons.images import stand_in, validation_batches
-from convnext_lessons.processes import ProcessesError, joined
-from convnext_lessons.training import evaluate, load_run
+from convnext_lessons.data.augmentation import validation_batches
+from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.system.distributed import DistributedError, init_distributed
+from convnext_lessons.training.trainer import evaluate, load_run
 
 HURT = Path(__file__).parent / "hurt.py"
 TRAIN = ("train", "--device", "cpu", "--save-steps", "3", "--workers", "0")
@@ -134,7 +135,7 @@ def test_restarts_on_several_machines_need_a_store_of_their_own(monkeypatch, ref
     settings |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_MAX_RESTARTS": "3"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    with refuses(ProcessesError, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", "--max-restarts=0"), joined("cpu"):
+    with refuses(DistributedError, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", "--max-restarts=0"), init_distributed("cpu"):
         pass
 
 

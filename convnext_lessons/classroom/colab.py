@@ -1,0 +1,72 @@
+"""Lessons on Colab: the set-up cell that all of them share, and the badges of whoever hosts the course.
+
+Where the course lives is said once, as ``Repository`` under ``[project.urls]`` of pyproject.toml. Until it is said,
+there are no badges, and the set-up cell takes a bundle that its user uploads.
+"""
+
+import re
+import tomllib
+
+from nbformat import NotebookNode
+
+from convnext_lessons.system.errors import CourseError
+from convnext_lessons.system.settings import CHECKOUT
+
+BUNDLE = "convnext_lessons-*.whl"
+
+# Without dependencies: what Colab has of torch, numpy and ipywidgets stays as it is.
+_SET_UP = """\
+from importlib.util import find_spec
+
+if not (find_spec("convnext_lessons") and find_spec("fvcore")):
+    if "google.colab" not in str(get_ipython()):
+        raise SystemExit("The course is not installed here: start with `make lab`, or `pip install -e .`")
+    !pip install -q --no-deps {source} && pip install -q fvcore"""
+
+_NO_BUNDLE = ' || echo "Upload the course bundle first."'
+
+_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+
+_BADGE_LINE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n\n")
+
+
+def repository_address() -> str | None:
+    """The address under which the course is hosted, out of pyproject.toml; None where nobody has set one.
+
+    Raises:
+        CourseError: the course is installed without its repository.
+    """
+    if not CHECKOUT:
+        raise CourseError("There is no pyproject.toml beside the course; do this in a clone of its repository.")
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository")
+
+
+def set_up_cell(url: str | None = None) -> str:
+    """The source of every lesson's first code cell."""
+    return _SET_UP.format(source=f"git+{url}") if url else _SET_UP.format(source=BUNDLE) + _NO_BUNDLE
+
+
+def without_stamp(source: str) -> str:
+    """The source of a cell as it is where no address is set."""
+    return set_up_cell() if source.startswith(_SET_UP.partition("{")[0]) else _BADGE_LINE.sub("", source)
+
+
+def stamp(notebook: NotebookNode, name: str, url: str | None = None) -> None:
+    """Give a lesson the set-up cell and the badge that belong to an address, in place of those that it has.
+
+    Args:
+        notebook: is changed.
+        name: of its file.
+        url: of the repository; None takes the badge away. Colab opens notebooks from GitHub only, so another host gets
+            no badge.
+    """
+    for cell in notebook.cells:
+        cell.source = without_stamp(cell.source)
+        if cell.source == set_up_cell():
+            cell.source = set_up_cell(url)
+    if url and "://github.com/" in url:
+        repository = url.split("://github.com/")[1].removesuffix(".git").rstrip("/")
+        target = f"https://colab.research.google.com/github/{repository}/blob/HEAD/notebooks/{name}"
+        title = notebook.cells[0]
+        title.source = f"[![Open in Colab]({_BADGE})]({target})\n\n{title.source}"

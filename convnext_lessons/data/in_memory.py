@@ -1,0 +1,182 @@
+"""Images that fit into memory: decoded once, kept in a cache."""
+
+import contextlib
+import hashlib
+import os
+import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE
+from convnext_lessons.data.datasets import IMAGENETTE, ImagesError, NotDownloaded, locate
+from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+from convnext_lessons.data.stand_in import SHAPES, render
+from convnext_lessons.system.settings import data_folder, fast_mode, images_asked_for
+from convnext_lessons.system.storage import save_tensors
+
+CACHE_VERSION = 1
+
+MARGIN = 1.25  # training pictures are kept a quarter larger than they are used, so that crops keep their detail
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set in memory.
+
+    Attributes:
+        source: the data set's name, ``"stand-in"`` or the folder.
+        note: what has to be said beside every number measured on these pictures.
+        classes: names, in the order of the labels.
+        size: side of the validation pictures, in pixels; training pictures are ``MARGIN`` times as large.
+        train, val: uint8 [N, 3, side, side].
+        train_labels, val_labels: int64 [N].
+    """
+
+    source: str
+    note: str
+    classes: tuple[str, ...]
+    size: int
+    train: torch.Tensor
+    train_labels: torch.Tensor
+    val: torch.Tensor
+    val_labels: torch.Tensor
+
+    def to(self, device: str | torch.device) -> "Images":
+        """The same pictures on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
+
+
+_TENSORS = ("train", "train_labels", "val", "val_labels")
+
+
+def load_images(source: str | Path | None = None, size: int = 128, progress: Callable[[str], object] = print) -> Images:
+    """Pictures of a side of ``size`` pixels, ready to train on.
+
+    Args:
+        source: a name in ``DATASETS`` (downloaded where it is missing), ``"stand-in"``, or a folder that holds
+            ``train/`` and ``val/``, each with a folder for each class. None takes what ``CONVNEXT_LESSONS_IMAGES``
+            says, else Imagenette, and the stand-in where that cannot be had. Fast mode takes the stand-in, whatever is
+            asked for.
+        progress: called with a line of text whenever something takes long.
+
+    Raises:
+        ImagesError: the pictures are missing, broken or in other folders than expected.
+        StorageError: there is no room for them.
+    """
+    if fast_mode():
+        return stand_in(FAST_IMAGE_SIZE, train_count=64, val_count=40)
+    asked = source or images_asked_for()
+    if asked == "stand-in":
+        return stand_in(size)
+    try:
+        folder, dataset = locate(asked or IMAGENETTE.name, progress)
+    except NotDownloaded as error:
+        if asked:
+            raise
+        progress(
+            f"{error} Until then the stand-in takes its place: ten rendered shapes, NOT Imagenette; its accuracies "
+            "mean nothing beside others."
+        )
+        return stand_in(size)
+    return _from_folder(folder, dataset, str(asked or IMAGENETTE.name), size, progress)
+
+
+def stand_in(size: int = 128, train_count: int = 4000, val_count: int = 1000, seed: int = 0) -> Images:
+    """Pictures of rendered shapes, ten classes, the same for the same seed; not Imagenette, and labelled so."""
+    train, train_labels = render(train_count, round(size * MARGIN), np.random.default_rng([seed, 0]))
+    val, val_labels = render(val_count, size, np.random.default_rng([seed, 1]))
+    tensors = map(torch.from_numpy, (train, train_labels, val, val_labels))
+    return Images("stand-in", "stand-in: ten rendered shapes, NOT Imagenette", SHAPES, size, *tensors)
+
+
+def _from_folder(folder, dataset, source, size, progress):
+    """Pictures of a folder out of the cache, decoded first where the cache does not hold them."""
+    splits = open_splits(folder)
+    _check_room(folder, splits, size)
+    fingerprint = _fingerprint(folder, splits, size)
+    path_hash = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    cache = data_folder() / "cache" / f"{folder.name}-{path_hash}-{size}.pt"
+    content = _read_cache(cache, fingerprint)
+    if content is None:
+        content = {"fingerprint": fingerprint}
+        sizes = set()
+        for name, split in splits.items():
+            side = round(size * MARGIN) if name == "train" else size
+            progress(f"decoding {len(split.samples)} pictures of {folder.name}/{name}, once …")
+            content[name] = _decode([path for path, _ in split.samples], side, sizes)
+            content[f"{name}_labels"] = torch.tensor([label for _, label in split.samples])
+        content["squares"] = common_square(sizes)
+        content["checksum"] = _checksum(content)
+        save_tensors(content, cache)
+        content = _read_cache(cache, fingerprint)
+    note = describe_images(folder, dataset, content["squares"])
+    names = class_names(splits["train"].classes)
+    return Images(source, note, names, size, **{key: content[key] for key in _TENSORS})
+
+
+def _fingerprint(folder, splits, size):
+    """A hash of the names, sizes and times of all files, and of how they are decoded."""
+    found = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN}".encode())
+    for name, split in splits.items():
+        for path, _ in split.samples:
+            status = os.stat(path)
+            line = f"{name} {os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n"
+            found.update(line.encode())
+    return found.hexdigest()
+
+
+def _check_room(folder, splits, size):
+    need = 3 * (len(splits["train"].samples) * round(size * MARGIN) ** 2 + len(splits["val"].samples) * size**2)
+    with contextlib.suppress(AttributeError, ValueError):  # where the system does not tell its memory
+        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if need > have / 2:
+            raise ImagesError(
+                f"{folder} decoded at {size} px takes {need / 1e9:.0f} GB, and this machine has {have / 1e9:.0f} GB "
+                "of memory; choose a smaller image size."
+            )
+
+
+def _decode(paths, side, sizes):
+    """uint8 [N, 3, side, side]: each picture scaled until its shorter side fits, then cut to its central square."""
+    out = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
+
+    def one(index):
+        picture = read_image(paths[index])
+        width, height = picture.size
+        short = min(width, height)
+        left, top = (width - short) / 2, (height - short) / 2
+        square = picture.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+        out[index] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+        return picture.size
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        sizes.update(pool.map(one, range(len(paths))))
+    return out
+
+
+def _checksum(content):
+    total = 0
+    for name in _TENSORS:
+        total = zlib.crc32(content[name].numpy().reshape(-1).view(np.uint8), total)
+    return total
+
+
+def _read_cache(path, fingerprint):
+    """What a cache file holds, or None where it is missing, damaged, or made of other pictures or by another
+    version."""
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, weights_only=True, mmap=True)
+        if content["fingerprint"] == fingerprint and content["checksum"] == _checksum(content):
+            return content
+    except Exception as error:  # a damaged zip file can raise nearly anything; every such file is made anew
+        warnings.warn(f"The cache {path} is damaged ({error}) and is made again.", stacklevel=2)
+    return None

@@ -1,0 +1,171 @@
+"""Batches for one rank: which pictures, in which order, transformed how, as functions of seed, epoch and index.
+
+So neither an interruption nor another number of loader processes changes what a network sees.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+
+from convnext_lessons.data.augmentation import Batch, epoch_order, seed_of, training_batches, validation_batches
+from convnext_lessons.data.in_memory import Images
+from convnext_lessons.data.on_disk import ImagesOnDisk
+from convnext_lessons.data.tar_shards import ShardImages, TrainingShards, ValidationShards
+from convnext_lessons.system.distributed import SINGLE_PROCESS, Process
+from convnext_lessons.system.errors import CourseError
+
+if TYPE_CHECKING:
+    from convnext_lessons.runs.recipe import Recipe
+
+VALIDATION_BATCH = 256
+
+AnyImages = Images | ImagesOnDisk | ShardImages
+
+
+def training_stream(
+    images: AnyImages,
+    recipe: Recipe,
+    seed: int,
+    first: int,
+    device: torch.device,
+    process: Process = SINGLE_PROCESS,
+    micro_batch_size: int | None = None,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """Yield (pictures, labels) on the device from one step of a run to its end, over all its epochs.
+
+    Args:
+        first: the step to begin with, counted from the beginning of the run.
+        process: this rank takes every ``world_size``-th picture of a batch.
+        micro_batch_size: most pictures at a time; a rank's share of a batch comes in several micro-batches where it is
+            larger.
+        workers: loader processes beside this one.
+
+    Raises:
+        ImagesError: a picture cannot be read.
+    """
+    per_epoch = len(images.train) // recipe.batch_size
+    if recipe.augmentation == "batches":
+        for epoch in range(first // per_epoch, recipe.epochs):
+            skip = max(0, first - epoch * per_epoch)
+            share = (process.rank, process.world_size, micro_batch_size)
+            yield from training_batches(images, recipe, seed, epoch, skip, *share)
+        return
+    if isinstance(images, ShardImages):
+        shards = TrainingShards(images.train, recipe, seed, first, process, micro_batch_size)
+        yield from _to_device(device, _make_loader(shards, device, workers, batch_size=None))
+        return
+    sampler = _BatchSampler(len(images.train), recipe, seed, first, process, micro_batch_size)
+    dataset = _Transformed(_training_set(images), recipe.training_transform())
+    yield from _to_device(device, _make_loader(dataset, device, workers, batch_sampler=sampler, collate_fn=_collate))
+
+
+class Validation:
+    """The validation pictures, as often as one goes over them; every rank gets its share, and no picture comes
+    twice."""
+
+    def __init__(
+        self,
+        images: AnyImages,
+        recipe: Recipe,
+        device: torch.device,
+        process: Process = SINGLE_PROCESS,
+        workers: int = 0,
+    ):
+        self.images, self.device, self.process = images, device, process
+        self.loader = None
+        if isinstance(images, ShardImages):
+            shards = ValidationShards(images.val, recipe, process, VALIDATION_BATCH)
+            self.loader = _make_loader(shards, device, workers, batch_size=None)
+        if isinstance(images, ImagesOnDisk):
+            indices = range(process.rank, len(images.val), process.world_size)
+            sampler = [[(index, 0) for index in part] for part in _split(indices, VALIDATION_BATCH)]
+            dataset = _Transformed(images.val, recipe.evaluation_transform())
+            self.loader = _make_loader(dataset, device, workers, batch_sampler=sampler, collate_fn=_collate)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.loader is not None:
+            return _to_device(self.device, self.loader)
+        share = validation_batches(self.images, VALIDATION_BATCH, self.process.rank, self.process.world_size)
+        return _to_device(self.device, share)
+
+
+def default_workers(process: Process = SINGLE_PROCESS) -> int:
+    """Loader processes for each training process of this machine, so that every core has something to do."""
+    return max(0, min(16, (os.cpu_count() or 1) // process.local_world_size - 1))
+
+
+class _Transformed(Dataset):
+    """Pictures under a transform; a key is (index, seed of the transform). A picture that cannot be read becomes the
+    error, since an exception would leave a worker as a page of text."""
+
+    def __init__(self, pictures, transform):
+        self.pictures, self.transform = pictures, transform
+
+    def __getitem__(self, key):
+        index, seed = key
+        try:
+            picture, label = self.pictures[index]
+        except CourseError as error:
+            return error
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            return self.transform(picture), label
+
+
+class _BatchSampler:
+    """The keys of every micro-batch of one rank, from the first step to the end of the run."""
+
+    def __init__(self, count, recipe, seed, first, process, micro_batch_size):
+        self.count, self.recipe, self.seed, self.first = count, recipe, seed, first
+        self.process, self.micro_batch_size = process, micro_batch_size
+
+    def __iter__(self):
+        size = self.recipe.batch_size
+        per_epoch = self.count // size
+        for epoch in range(self.first // per_epoch, self.recipe.epochs):
+            order = epoch_order(self.count, self.recipe, self.seed, epoch)
+            for start in range(max(0, self.first - epoch * per_epoch) * size, len(order), size):
+                positions = range(start + self.process.rank, start + size, self.process.world_size)
+                for part in _split(positions, self.micro_batch_size or size):
+                    # Drawn for the position in the epoch, so that a repeated picture is transformed in several ways.
+                    yield [(order[position].item(), seed_of(self.seed, epoch, position)) for position in part]
+
+
+def _split(indices, size):
+    return (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+def _training_set(images):
+    return images.train if isinstance(images, ImagesOnDisk) else TensorDataset(images.train, images.train_labels)
+
+
+def _collate(samples):
+    errors = [sample for sample in samples if isinstance(sample, CourseError)]
+    return errors[0] if errors else default_collate(samples)
+
+
+def _make_loader(dataset, device, workers, **settings):
+    if workers:
+        # Never a fork: a notebook's kernel and a GPU's driver have threads, which a fork would cut off.
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        settings |= {"num_workers": workers, "multiprocessing_context": method, "persistent_workers": True}
+    # A generator of its own, since a loader that begins draws from one, and training's would move on.
+    return DataLoader(dataset, pin_memory=device.type == "cuda", generator=torch.Generator(), **settings)
+
+
+def _to_device(device, batches):
+    for batch in batches:
+        if isinstance(batch, CourseError):
+            raise batch
+        pictures, labels = batch
+        yield (
+            pictures.to(device, memory_format=torch.channels_last, non_blocking=True),
+            labels.to(device, non_blocking=True),
+        )

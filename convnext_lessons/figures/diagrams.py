@@ -1,0 +1,380 @@
+"""Diagrams read off the built network: change the module, and the picture changes.
+
+One visual language everywhere: blue is a convolution (dark where it looks at neighbours, light where it is 1×1),
+green a norm, yellow an activation, grey the residual stream, and a thick vermilion edge with a ◆ marks what has
+changed. Widths follow the channels. The colours are those of ``palette``.
+"""
+
+import math
+from collections.abc import Mapping
+from difflib import SequenceMatcher
+
+from torch import nn
+
+from convnext_lessons.figures.canvas import Diagram
+from convnext_lessons.figures.palette import (
+    ACTIVATION,
+    CHANGED,
+    INK,
+    NORM,
+    PAPER_WHITE,
+    POINTWISE,
+    SOFT,
+    SPATIAL,
+    STREAM,
+)
+from convnext_lessons.model.architecture import Architecture
+from convnext_lessons.model.cost import COSTS, count
+from convnext_lessons.model.layers import build_on_meta, describe_layers
+from convnext_lessons.model.roadmap import step_of
+from convnext_lessons.system.errors import CourseError
+
+Model = Architecture | nn.Module
+
+
+class DrawingError(CourseError, ValueError):
+    """A part of a network that is not there to be drawn."""
+
+
+def draw_block(
+    before: Model,
+    after: Model | None = None,
+    stage: int = 1,
+    block: int = 2,
+    names: tuple[str, str] = ("before", "after"),
+) -> Diagram:
+    """The diagram of one block, or of the same block before and after a change, side by side.
+
+    Args:
+        stage, block: which one, counted from 1; block 1 of the later stages is where the resolution halves.
+        names: what to call the two.
+
+    Raises:
+        DrawingError: the network has no such block.
+    """
+    views = [_block_view(model, stage, block) for model in (before, after) if model is not None]
+    marked = _changed_rows(*views) if after is not None else [set()]
+    widest = max(max(view["c_in"], view["c_out"], *(row.c_out or 0 for row in view["residual"])) for view in views)
+    height = 172 + max(sum(_height(row) + 8 for row in view["residual"] + view["closing"]) for view in views)
+    titles = _titles(before, after, names)
+    described = "; then ".join(f"{_words(view['residual'])}, shortcut {_words(view['shortcut'])}" for view in views)
+    picture = Diagram(COLUMN * len(views), height, f"Block {block} of stage {stage}: {described}.")
+    for column, (view, title) in enumerate(zip(views, titles, strict=True)):
+        heading = " · ".join(filter(None, (title, f"stage {stage}, block {block}")))
+        picture.text(COLUMN * column + 10, 24, heading, size=15, bold=True)
+        picture.text(COLUMN * column + 10, height - 30, view["sum"], color=SOFT)
+        _draw_column(picture, view, COLUMN * column, ROOM, ROOM / widest, marked[column])
+    return picture
+
+
+COLUMN, ROOM = 560, 190  # width of one block's diagram with shortcut and words, and of the layers in it
+
+
+def _draw_column(picture, view, left, room, scale, marked):
+    """One block from top to bottom; every layer as wide as its channels, those on the shortcut a third of that."""
+    side = left + 140
+    axis = side + 55 + room / 2
+    words_at = axis + room / 2 + 12
+    top = y = 50
+    _draw_stream(picture, axis, words_at, y, view["c_in"] * scale, f"in: {view['c_in']} × {view['size_in']}")
+    y += 12
+    channels = view["c_in"]
+
+    def layers(rows, y, channels):
+        for row in rows:
+            c_in, c_out = row.c_in or channels, row.c_out or channels
+            tall = _height(row)
+            y += 8
+            _draw_layer(picture, row, axis, y, c_in * scale, c_out * scale, row in marked, view["tips"][row.name])
+            _label_layer(picture, words_at, y + tall / 2, row.words.split(", ", 1), row in marked)
+            y, channels = y + tall, c_out
+        return y, channels
+
+    y, channels = layers(view["residual"], y, channels)
+    picture.line([(axis, y), (axis, y + 36)], SOFT)
+    y += 21
+    picture.line([(axis - view["c_in"] * scale / 2, top + 6), (side, top + 6), (side, y), (axis, y)], SOFT, width=2)
+    picture.polygon([(axis + 11 * dx, y + 11 * dy) for dx, dy in _CIRCLE], PAPER_WHITE, edge=SOFT, line=1.5)
+    picture.line([(axis - 6, y), (axis + 6, y)], INK)
+    picture.line([(axis, y - 6), (axis, y + 6)], INK)
+    _draw_shortcut(picture, view, side, (top + y) / 2, scale / 3, marked)
+    y, channels = layers(view["closing"], y + 11, channels)
+    _draw_stream(picture, axis, words_at, y + 8, channels * scale, f"out: {view['c_out']} × {view['size_out']}")
+
+
+def _draw_stream(picture, axis, words_at, y, width, words):
+    picture.box(axis - width / 2, y, width, 12, STREAM)
+    picture.text(words_at, y + 11, words, color=SOFT)
+
+
+def _draw_shortcut(picture, view, side, middle, scale, marked):
+    if not view["shortcut"]:
+        _label(picture, side - 10, middle, "identity", view["shortcut_changed"], anchor="end")
+    y, widest = middle - 24, max((row.c_out * scale for row in view["shortcut"]), default=0)
+    for row in view["shortcut"]:
+        _draw_layer(picture, row, side, y, row.c_in * scale, row.c_out * scale, row in marked, view["tips"][row.name])
+        words_at = side - max(widest / 2, 12) - 6
+        _label_layer(picture, words_at, y + _height(row) / 2, row.words.split(", "), row in marked, "end")
+        y += _height(row) + 8
+
+
+def _label_layer(picture, x, y, lines, marked, anchor="start"):
+    """What a layer is, in lines centred on y; only the first carries the ◆."""
+    for number, words in enumerate(lines):
+        base = y + 5 + 15 * (number - (len(lines) - 1) / 2)
+        _label(picture, x, base, words, marked, anchor, sign="" if number else "◆ ")
+
+
+def _draw_layer(picture, row, axis, y, top, bottom, marked, tip):
+    tall = _height(row)
+    corners = [(axis - top / 2, y), (axis + top / 2, y), (axis + bottom / 2, y + tall), (axis - bottom / 2, y + tall)]
+    picture.polygon(corners, _FILL[row.kind], tip=tip, **_edge(marked))
+    # Strips for the groups, between which nothing is mixed; no closer than the eye can part them.
+    strips = min(row.strips, round(bottom / 5))
+    for strip in range(1, strips):
+        x = axis + bottom * (strip / strips - 0.5)
+        picture.line([(x, y + 3), (x, y + tall - 3)], PAPER_WHITE, width=1)
+
+
+def draw_design(
+    architecture: Architecture, beside: Mapping[str, Architecture], widest: int, stage: int = 1, block: int = 2
+) -> Diagram:
+    """One block of a design and its cost as bars, with marks where other networks stand.
+
+    Args:
+        beside: what to compare with, by name.
+        widest: how many channels fill the width, so that designs drawn with the same number have one scale.
+        stage, block: which block, counted from 1.
+    """
+    view = _block_view(architecture, stage, block)
+    height = 150 + sum(_height(row) + 8 for row in view["residual"] + view["closing"])
+    bars = []
+    for kind in COSTS:
+        value, *others = (kind.of(count(model)) for model in (architecture, *beside.values()))
+        bars.append((kind, value, dict(zip(beside, others, strict=True))))
+    described = ", ".join(f"{kind.title} {_count(value)}{kind.symbol}" for kind, value, _ in bars)
+    height = max(height, BARS_TOP + BAR_ROOM * len(bars))
+    picture = Diagram(1120, height, f"Block {block} of stage {stage}: {_words(view['residual'])}; {described}.")
+    picture.text(10, 24, f"stage {stage}, block {block}", size=15, bold=True)
+    _draw_column(picture, view, -70, 300, 300 / widest, set())
+    left, wide = 690, 400
+    for number, (kind, value, marks) in enumerate(bars):
+        y = BARS_TOP + BAR_ROOM * number
+        pixels = wide / (1.6 * max(marks.values()))
+        picture.text(left, y, f"{kind.title}: {_count(value)}{kind.symbol}", bold=True)
+        picture.box(left, y + 10, min(value * pixels, wide), 22, SPATIAL)
+        if value * pixels > wide:
+            picture.text(left + wide - 4, y + 27, "»", anchor="end", color=PAPER_WHITE, bold=True)
+        for name, mark in marks.items():
+            x = left + mark * pixels
+            picture.line([(x, y + 6), (x, y + 38)], CHANGED, width=2)
+            anchor = "end" if mark < max(marks.values()) else "start"
+            picture.text(x, y + 52, f"{name}: {_count(mark)}{kind.symbol}", size=11, anchor=anchor, color=CHANGED)
+    return picture
+
+
+BARS_TOP, BAR_ROOM = 60, 90  # where a design's first bar begins, and the height of each with its words
+
+
+def draw_network(
+    before: Model,
+    after: Model | None = None,
+    image_size: int = 224,
+    names: tuple[str, str] = ("before", "after"),
+) -> Diagram:
+    """The whole network as a strip of blocks, or two strips under each other: every block as high as its channels.
+
+    An hourglass is wide outside and narrow inside, a barrel the other way round.
+    """
+    views = [_network_view(model, image_size) for model in (before, after) if model is not None]
+    marked = _changed_parts(*views) if after is not None else [set()]
+    widest = max(max(part["heights"]) for view in views for part in view)
+    titles = _titles(before, after, names)
+    described = "; then ".join(_stages_in_words(view) for view in views)
+    picture = Diagram(1060, STRIP * len(views) + 26, f"The network as a strip of blocks: {described}.")
+    for number, (view, title) in enumerate(zip(views, titles, strict=True)):
+        macs, params = (_count(sum(part[key] for part in view)) for key in ("macs", "params"))
+        heading = ", ".join(filter(None, (title, f"{macs} multiply-adds", f"{params} parameters")))
+        picture.text(10, STRIP * number + 24, heading, size=15, bold=True)
+        _draw_strip(picture, view, STRIP * number, 150 / widest, marked[number])
+    return picture
+
+
+STRIP = 250  # height of one network's strip
+
+
+def _draw_strip(picture, view, top, scale, marked):
+    axis = top + 118
+    unit = 880 / sum(part["width"] for part in view)
+    x = 10
+    for stage in dict.fromkeys(part["stage"] for part in view):
+        x += 8
+        start = x
+        parts = [(index, part) for index, part in enumerate(view) if part["stage"] == stage]
+        for index, part in parts:
+            wide = part["width"] * unit
+            upper = [(x, part["heights"][0]), (x + wide / 2, part["heights"][1]), (x + wide, part["heights"][2])]
+            upper = [(px, axis - max(2, channels * scale) / 2) for px, channels in upper]
+            outline = upper + [(px, 2 * axis - py) for px, py in reversed(upper)]
+            picture.polygon(outline, part["fill"], tip=part["tip"], **_edge(index in marked))
+            x += wide + 3
+        middle = (start + x - 3) / 2
+        _label(picture, middle, top + 212, stage, any(index in marked for index, _ in parts), "middle")
+        for line, words in enumerate(parts[-1][1]["notes"]):
+            picture.text(middle, top + 228 + 14 * line, words, size=11, anchor="middle", color=SOFT)
+
+
+def _network_view(model, image_size):
+    """The parts of a strip, from left to right, as dictionaries."""
+    network = build_on_meta(model)
+    cost = count(model, image_size)
+    macs = cost.by_stage("macs")
+    view = []
+
+    def add(stage, name, width, heights, fill, words):
+        mine = [layer for layer in cost.layers if layer.name.startswith(f"{name}.")]
+        params, mine_macs = (sum(getattr(layer, key) for layer in mine) for key in ("params", "macs"))
+        shape = "×".join(map(str, mine[-1].shape_out))
+        tip = f"{words}: out {shape}, {_count(params)} parameters, {_count(mine_macs)} multiply-adds"
+        key = tuple(row.words for row in describe_layers(network.get_submodule(name)))
+        part = {
+            "stage": stage,
+            "width": width,
+            "heights": heights,
+            "fill": fill,
+            "tip": tip,
+            "key": key,
+            "macs": mine_macs,
+            "params": params,
+        }
+        view.append({**part, "notes": (_count(macs[stage]),)})
+
+    channels = _channels_out(network.stem)
+    add("stem", "stem", 1.2, (3, channels, channels), SPATIAL, "stem")
+    for number, (transition, stage) in enumerate(zip(network.transitions, network.stages, strict=True)):
+        title = f"stage {number + 1}"
+        if describe_layers(transition):
+            before, channels = channels, _channels_out(transition)
+            heights = (before, before, channels)
+            add(title, f"transitions.{number}", 0.5, heights, SPATIAL, f"downsampling before {title}")
+        for index, block in enumerate(stage):
+            convs = [row for row in describe_layers(block.residual) if row.kind in ("spatial", "pointwise")]
+            heights = (channels, convs[-1].c_in, convs[-1].c_out)
+            add(title, f"stages.{number}.{index}", 1, heights, POINTWISE, f"{title}, block {index + 1}")
+            channels = convs[-1].c_out
+        size = next(layer.shape_out for layer in reversed(cost.layers) if layer.name.startswith(f"stages.{number}."))
+        view[-1]["notes"] = (f"{len(stage)} blocks at {size[1]}×{size[2]}", _count(macs[title]))
+    add("head", "head", 0.8, (channels, channels, _channels_out(network.head)), STREAM, "head")
+    return view
+
+
+def _stages_in_words(view):
+    return ", ".join(f"{part['stage']} {part['notes'][0]}" for part in view if len(part["notes"]) > 1)
+
+
+def _changed_parts(before, after):
+    """For each of two strips, the indices of the parts that differ."""
+    marked = (set(), set())
+    for stage in dict.fromkeys(part["stage"] for part in before + after):
+        a, b = ([index for index, part in enumerate(view) if part["stage"] == stage] for view in (before, after))
+        matcher = SequenceMatcher(a=[before[i]["key"] for i in a], b=[after[i]["key"] for i in b], autojunk=False)
+        for verb, a0, a1, b0, b1 in matcher.get_opcodes():
+            if verb != "equal":
+                marked[0].update(a[a0:a1])
+                marked[1].update(b[b0:b1])
+    return marked
+
+
+def _block_view(model, stage, block):
+    """Everything that a block's diagram shows, read off the network."""
+    network = build_on_meta(model)
+    depths = [len(blocks) for blocks in network.stages]
+    if not 1 <= stage <= len(depths) or not 1 <= block <= depths[stage - 1]:
+        raise DrawingError(f"There is no block {block} in stage {stage}; the stages have {depths} blocks, from 1 on.")
+    name = f"stages.{stage - 1}.{block - 1}"
+    module = network.get_submodule(name)
+    layers = {layer.name: layer for layer in count(model).layers if layer.name.startswith(f"{name}.")}
+    parts = {
+        "residual": describe_layers(module.residual, f"{name}.residual"),
+        "shortcut": describe_layers(module.shortcut, f"{name}.shortcut"),
+        "closing": describe_layers(module.after_addition, f"{name}.after_addition"),
+    }
+    shape_in, shape_out = layers[parts["residual"][0].name].shape_in, layers[parts["residual"][-1].name].shape_out
+    macs, params = (sum(getattr(layer, key) for layer in layers.values()) for key in ("macs", "params"))
+    return {
+        **parts,
+        "shortcut_changed": False,
+        "c_in": shape_in[0],
+        "c_out": shape_out[0],
+        "size_in": f"{shape_in[1]}×{shape_in[2]}",
+        "size_out": f"{shape_out[1]}×{shape_out[2]}",
+        "tips": {row.name: _tip(row, layers[row.name]) for rows in parts.values() for row in rows},
+        "sum": f"{_count(params)} parameters, {_count(macs)} multiply-adds at 224 px",
+    }
+
+
+def _changed_rows(before, after):
+    """For each of two blocks, the layers that differ; paired by kind, so that a wider one counts as changed."""
+    marked = (set(), set())
+    for part in ("residual", "shortcut", "closing"):
+        a, b = before[part], after[part]
+        for verb, a0, a1, b0, b1 in SequenceMatcher(a=_kinds(a), b=_kinds(b), autojunk=False).get_opcodes():
+            same = [x.words == y.words for x, y in zip(a[a0:a1], b[b0:b1], strict=False)] if verb == "equal" else []
+            marked[0].update(row for index, row in enumerate(a[a0:a1]) if not same or not same[index])
+            marked[1].update(row for index, row in enumerate(b[b0:b1]) if not same or not same[index])
+    before["shortcut_changed"] = after["shortcut_changed"] = bool(before["shortcut"]) != bool(after["shortcut"])
+    return marked
+
+
+def _kinds(rows):
+    return [row.kind for row in rows]
+
+
+def _words(rows):
+    return ", ".join(row.words for row in rows) or "identity"
+
+
+def _titles(before, after, names):
+    """What stands over one or two pictures: their names, with the step where the network is one of the road's."""
+    titles = []
+    for model, name in zip((before, after), names if after is not None else ("",), strict=False):
+        step = step_of(model if isinstance(model, Architecture) else model.arch)
+        titles.append(": ".join(filter(None, (name, f"step {step}" if step else ""))))
+    return titles
+
+
+def _tip(row, layer):
+    shape_in, shape_out = ("×".join(map(str, shape)) for shape in (layer.shape_in, layer.shape_out))
+    words = row.words.split(",")[0]
+    return f"{words}: {shape_in} → {shape_out}, {layer.params:,} parameters, {_count(layer.macs)} multiply-adds"
+
+
+def _label(picture, x, y, words, changed, anchor="start", sign="◆ "):
+    if changed:
+        picture.text(x, y, sign + words, anchor=anchor, color=CHANGED, bold=True)
+    else:
+        picture.text(x, y, words, anchor=anchor)
+
+
+def _channels_out(module):
+    return next(row.c_out for row in reversed(describe_layers(module)) if row.c_out)
+
+
+def _edge(marked):
+    return {"edge": CHANGED, "line": 3} if marked else {}
+
+
+def _height(row):
+    return 34 if row.kind in ("spatial", "pointwise") else 12
+
+
+def _count(number):
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+_FILL = {"spatial": SPATIAL, "pointwise": POINTWISE, "norm": NORM, "activation": ACTIVATION, "other": STREAM}
+
+_CIRCLE = [(math.cos(turn * math.pi / 16), math.sin(turn * math.pi / 16)) for turn in range(32)]

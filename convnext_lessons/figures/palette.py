@@ -1,0 +1,5 @@
+"""The colours of every figure, Okabe and Ito's, which colour-blind readers can tell apart."""
+
+SPATIAL, POINTWISE, NORM, ACTIVATION = "#0072B2", "#8CCBEE", "#009E73", "#F0E442"
+STREAM, CHANGED, INK, SOFT, PAPER_WHITE = "#BBBBBB", "#D55E00", "#222222", "#666666", "#FFFFFF"
+BEFORE, AFTER, MINE = STREAM, SPATIAL, CHANGED  # two networks beside each other, and what the reader ran

@@ -1,0 +1,149 @@
+"""The road in plots: the paper's accuracies, our short runs, what each network costs, and how long it takes.
+
+Where the paper, the stored runs or the stored times say nothing of a step, its place stays empty.
+"""
+
+import math
+import statistics
+
+import numpy as np
+
+from convnext_lessons.figures.palette import CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
+from convnext_lessons.figures.plots import WHITE, Plot, new_figure
+from convnext_lessons.model.cost import COSTS, count
+from convnext_lessons.model.roadmap import LAST_STEP, SWIN_T, TITLES, architecture_after, label_of, paper_after
+from convnext_lessons.runs.records import read_measurements, reference_runs
+
+_NAMES = [f"{number} {title}" for number, title in enumerate(TITLES)]
+
+
+def draw_road(here: int | str | None = None, until: int = LAST_STEP) -> Plot:
+    """The paper's accuracy at every step over our count of multiply-adds, with a marker where the reader stands.
+
+    Args:
+        here: the step to mark.
+        until: the last step to show, so that a prediction comes before its answer.
+    """
+    numbers = range(until + 1)
+    accuracy, spread = zip(*map(_paper_of, numbers), strict=True)
+    figure, (top, bottom) = new_figure(9.6, 4.8, rows=2, share="x", heights=(3, 1.6))
+    top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
+    top.text(0, SWIN_T.accuracy + 0.12, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM)
+    top.errorbar(numbers, accuracy, spread, color=SPATIAL, marker="o", lw=1.8, capsize=3)
+    top.set_ylabel("ImageNet top-1, %")
+    macs = [count(architecture_after(number)).macs / 1e9 for number in numbers]
+    bars = bottom.bar(numbers, macs, color=POINTWISE)
+    bottom.bar_label(bars, [f"{value:.2f}" for value in macs], size=8, color=INK)
+    bottom.set(ylabel="10⁹ multiply-adds", ylim=(0, 6.6), xlim=(-0.6, len(_NAMES) - 0.4))
+    top.set_ylim(78.4, 82.6)
+    bottom.set_xticks(range(len(_NAMES)), _NAMES)
+    bottom.tick_params(axis="x", labelrotation=35)
+    for label in bottom.get_xticklabels():
+        label.set_horizontalalignment("right")
+    if here is not None:
+        number = int(label_of(here))
+        bars[number].set(edgecolor=CHANGED, linewidth=1.5)
+        bottom.get_xticklabels()[number].set(color=CHANGED, weight="bold")
+        if math.isfinite(accuracy[number]):
+            top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
+            note = {"color": CHANGED, "weight": "bold", "ha": "center" if number else "left"}
+            top.annotate("you are here", (number, accuracy[number]), (0, 14), textcoords="offset points", **note)
+    top.set_title("Accuracy: the paper's Table 10, three seeds. Multiply-adds: counted here.", size=10)
+    words = "; ".join(
+        f"step {number} {value} %, {gmacs:.2f} G" if math.isfinite(value) else f"step {number} {gmacs:.2f} G"
+        for number, value, gmacs in zip(numbers, accuracy, macs, strict=True)
+    )
+    return Plot(figure, f"The road from ResNet-50 to ConvNeXt-T: {words}.")
+
+
+def draw_summary() -> Plot:
+    """The whole road in one picture, a row for every step: the paper's accuracy, what our short runs say so far, what
+    each network costs, and the measured time of a training step."""
+    steps = range(len(_NAMES))
+    runs = [[100 * run["accuracy"] for run in reference_runs(step=step)] for step in steps]
+    times = read_measurements("times")
+    panels_of = [
+        ("the paper's accuracy\nImageNet, %", *zip(*map(_paper_of, steps), strict=True)),
+        ("our short runs\nImagenette, %", *zip(*map(_mean_and_spread, runs), strict=True)),
+    ]
+    for kind in COSTS:
+        title = kind.title.split(",")[0].replace("activation memory", "memory, training")
+        values = [kind.of(count(architecture_after(step))) / kind.unit for step in steps]
+        panels_of.append((f"{title}\n{kind.unit_name}", values, None))
+    training = [times["training"].get(str(step), math.nan) / times["training"]["0"] for step in steps]
+    panels_of.append(("time, training step\nResNet-50 = 1", training, None))
+    figure, panels = new_figure(12.4, 4.6, columns=len(panels_of), share="y")
+    for panel, (title, values, spread) in zip(panels, panels_of, strict=True):
+        if spread:
+            panel.errorbar(values, steps, xerr=spread, color=SPATIAL, marker="o", ms=5, lw=1.5, capsize=3)
+            panel.margins(x=0.2)
+        else:
+            bars = panel.barh(steps, values, color=POINTWISE)
+            panel.bar_label(
+                bars, [f"{value:.3g}" if math.isfinite(value) else "" for value in values], size=8, padding=2
+            )
+            panel.margins(x=0.25)
+        panel.set_title(title, size=10)
+        panel.grid(axis="y", color=STREAM, lw=0.4)
+    panels[0].axvline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
+    panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM, size=8, ha="right")
+    panels[0].set(yticks=steps, yticklabels=_NAMES, ylim=(len(_NAMES) - 0.4, -0.6))
+    panels[-1].set_xlabel(f"{times['device']['name']}, {times['device']['threads']} threads", size=8)
+    panels[1].set_xlabel(f"{min(len(values) for values in runs if values)} seeds, mean ± std", size=8)
+    return Plot(
+        figure, f"The road, summed up. {'; '.join(_step_in_words(step, runs[step], training) for step in steps)}."
+    )
+
+
+def draw_flops_and_time() -> Plot:
+    """Training images a second of the road's full networks, measured, over each of their costs. On the dotted line are
+    networks that need as long as ResNet-50 for each unit of the cost."""
+    times = read_measurements("times")
+    steps = [int(step) for step in times["training"]]
+    rates = [1 / times["training"][str(step)] for step in steps]
+    costs = [count(architecture_after(step)) for step in steps]
+    figure, panels = new_figure(4.2 * len(COSTS), 4.0, columns=len(COSTS), share="y")
+    words = []
+    for panel, kind in zip(panels, COSTS, strict=True):
+        values = np.array([kind.of(cost) / kind.unit for cost in costs])
+        line = np.linspace(values.min() * 0.95, values.max() * 1.05, 50)
+        panel.plot(line, rates[0] * values[0] / line, color=SOFT, ls=":", lw=1.2)
+        panel.plot(values, rates, color=STREAM, lw=0.8, zorder=0)
+        panel.scatter(values, rates, s=45, color=SPATIAL)
+        for step, value, rate in zip(steps, values, rates, strict=True):
+            side = 1 if step % 2 == 0 else -1  # to both sides in turn, since some points lie on each other
+            at = {"xytext": (7 * side, 0), "textcoords": "offset points", "ha": "left" if side > 0 else "right"}
+            panel.annotate(str(step), (value, rate), va="center", size=11, color=INK, bbox=WHITE, **at)
+        correlation = np.corrcoef(np.log(values), np.log(rates))[0, 1]
+        panel.set(xlabel=f"{kind.title}, {kind.unit_name}")
+        panel.set_title(f"correlation of the logarithms {correlation:+.2f}", size=10)
+        words.append(f"{kind.title}, correlation of the logarithms {correlation:+.2f}")
+    panels[0].set(ylabel="images/s in training, measured", ylim=(0.85 * min(rates), 1.1 * max(rates)))
+    where = f"{times['device']['name']}, {times['device']['threads']} threads, batches of {times['batch_size']}, 224 px"
+    figure.suptitle(f"Speed of steps {steps[0]} to {steps[-1]}: {where}", size=10)
+    table = "; ".join(
+        f"step {step} {', '.join(f'{kind.of(cost) / kind.unit:.4g} {kind.unit_name}' for kind in COSTS)}, "
+        f"{rate:.1f} images/s"
+        for step, cost, rate in zip(steps, costs, rates, strict=True)
+    )
+    return Plot(figure, f"Training speed over {'; over '.join(words)}. {table}.")
+
+
+def _paper_of(step):
+    """(accuracy, spread) in the paper; not a number where it has none."""
+    paper = paper_after(step)
+    return (paper.accuracy, paper.spread) if paper else (math.nan, math.nan)
+
+
+def _mean_and_spread(values):
+    if not values:
+        return math.nan, math.nan
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _step_in_words(step, runs, training):
+    paper, (mean, spread) = paper_after(step), _mean_and_spread(runs)
+    words = [f"paper {paper.accuracy} %"] if paper else []
+    words += [f"here {mean:.1f} ± {spread:.1f} %"] if runs else []
+    words += [f"training time × {training[step]:.2f}"] if math.isfinite(training[step]) else []
+    return f"{_NAMES[step]}: {', '.join(words) or 'not measured'}"

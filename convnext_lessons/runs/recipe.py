@@ -1,0 +1,252 @@
+"""How a network is trained: every number of a recipe, and the torch and torchvision parts that follow from it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.transforms import InterpolationMode, v2
+
+from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE, MEAN, STD
+from convnext_lessons.system.changeable import Changeable
+from convnext_lessons.system.errors import CourseError
+
+# The paper's RandAugment is timm's with magnitude 9 of 10. On torchvision's scale of 31 an operation of that strength
+# sits at 27, and each of the two is applied with probability 0.5. What stays different: timm draws the magnitude anew
+# around 9, leaves fewer colours where it posterizes, and has two operations more, inverting and adding while it
+# solarizes, where torchvision has one that does nothing.
+RAND_AUGMENT_MAGNITUDE = 27
+RAND_AUGMENT_OPERATIONS = 2
+RAND_AUGMENT_PROBABILITY = 0.5
+
+SIZE_STEP = 8  # pixels by which pictures grow
+STEP_EPOCHS, STEP_FACTOR = 30, 0.1  # of the schedule that falls in steps
+
+
+class RecipeError(CourseError, ValueError):
+    """A recipe that cannot be followed."""
+
+
+@dataclass(frozen=True)
+class Recipe(Changeable):
+    """One way to train, at one scale.
+
+    Attributes:
+        image_size: side of the square pictures in training, in pixels.
+        first_size: side in the first epoch, where training begins with smaller pictures: they grow evenly, by
+            ``SIZE_STEP`` pixels at a time, until the last third of the epochs has ``image_size``.
+        width_factor: channels of the trained copy relative to the full network.
+        epochs: passes over the training images; warm-up included.
+        batch_size: pictures in a step.
+        learning_rate: the highest, reached after the warm-up.
+        final_learning_rate: where a cosine ends.
+        warmup_epochs: may be a fraction of one.
+        schedule: after the warm-up, ``"cosine"`` falls along half a cosine, ``"steps"`` to a tenth every 30 epochs.
+        algorithm: ``"adamw"``, or ``"sgd"`` with momentum 0.9.
+        weight_decay: on convolution and linear weights only with AdamW, on everything with SGD, as each is used.
+        betas: AdamW's.
+        label_smoothing: share of each label that is spread over all classes.
+        mixup, cutmix: the Beta distribution's parameter; 0 is off. With both, every batch takes one of them at random.
+        crop_scale: smallest share of a picture's area in a training crop, before its proportions are stretched.
+        augmentation: ``"batches"`` crops and flips whole batches of pictures that are kept in memory; the others work
+            picture by picture in the loader's processes: ``"crops"`` does no more than that, ``"rand_augment"`` and
+            ``"trivial_augment"`` also alter colours and shapes.
+        erasing: probability that a rectangle of a training picture is replaced by noise.
+        repeats: how often a picture comes in an epoch, altered anew each time; an epoch then has so many times fewer
+            different pictures.
+        interpolation: ``"bicubic"`` or ``"bilinear"``, where pictures are read one by one.
+        evaluation_size: side of the pictures in evaluation; ``image_size`` unless given.
+        evaluation_share: side of the central crop that is evaluated, relative to the resized picture.
+        ema: decay per step of the weights' exponential moving average, which is then what the run leaves; 0 is off. It
+            is not kept for networks with BatchNorm, as in the paper.
+        stochastic_depth: drop rate of the last block.
+        layer_scale_init: first value of the layer scale.
+        initialization: see ``network.initialize``.
+    """
+
+    TITLE: ClassVar[str] = "a recipe"
+    ERROR: ClassVar[type[CourseError]] = RecipeError
+
+    name: str
+    image_size: int
+    width_factor: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float = 1e-6
+    warmup_epochs: float = 0.5
+    schedule: str = "cosine"
+    algorithm: str = "adamw"
+    weight_decay: float = 0.05
+    betas: tuple = (0.9, 0.999)
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    crop_scale: float = 0.35
+    augmentation: str = "batches"
+    erasing: float = 0.0
+    repeats: int = 1
+    interpolation: str = "bicubic"
+    evaluation_size: int | None = None
+    evaluation_share: float = 0.875
+    ema: float = 0.0
+    stochastic_depth: float = 0.0
+    layer_scale_init: float = 1.0
+    initialization: str = "truncated_normal"
+    first_size: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)
+        for name in ("image_size", "epochs", "batch_size", "repeats", "validation_size"):
+            self._check(
+                name, _is_whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of at least 1"
+            )
+        for name in ("width_factor", "learning_rate", "layer_scale_init"):
+            self._check(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+        for name in ("final_learning_rate", "weight_decay", "mixup", "cutmix"):
+            self._check(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
+        for name in ("label_smoothing", "stochastic_depth", "erasing", "ema"):
+            value = getattr(self, name)
+            self._check(name, _is_number(value) and 0 <= value < 1, "a share from 0 to below 1")
+        for name in ("crop_scale", "evaluation_share"):
+            value = getattr(self, name)
+            self._check(name, _is_number(value) and 0 < value <= 1, "a share above 0 and up to 1")
+        pair = isinstance(self.betas, tuple) and len(self.betas) == 2
+        self._check(
+            "betas", pair and all(_is_number(b) and 0 <= b < 1 for b in self.betas), "two numbers from 0 to below 1"
+        )
+        warmup = self.warmup_epochs
+        self._check("warmup_epochs", _is_number(warmup) and 0 <= warmup < self.epochs, "at least 0 and below epochs")
+        for name, known in (
+            ("initialization", ("truncated_normal", "fan_out", "fan_in")),
+            ("algorithm", ("adamw", "sgd")),
+            ("schedule", ("cosine", "steps")),
+            ("augmentation", ("batches", "crops", "rand_augment", "trivial_augment")),
+            ("interpolation", ("bicubic", "bilinear")),
+        ):
+            self._check(name, getattr(self, name) in known, f"one of {', '.join(known)}")
+        if self.first_size is not None:
+            fine = _is_whole(self.first_size) and 1 <= self.first_size <= self.image_size
+            self._check("first_size", fine, "a whole number from 1 to image_size")
+            self._check("augmentation", self.augmentation == "batches", "batches where pictures grow")
+
+    def _check(self, name, fine, wanted):
+        if not fine:
+            raise RecipeError(f"{name} of the recipe is {getattr(self, name)!r}; it must be {wanted}.")
+
+    @property
+    def validation_size(self) -> int:
+        """Side of the pictures in evaluation."""
+        return self.image_size if self.evaluation_size is None else self.evaluation_size
+
+    def fast(self) -> Self:
+        """The same recipe cut down to a few seconds, to see that everything runs: its accuracy means nothing."""
+        small = {"image_size": FAST_IMAGE_SIZE, "first_size": None, "evaluation_size": None, "width_factor": 1 / 16}
+        return replace(self, **small, epochs=2, batch_size=8, warmup_epochs=0.5)
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """The learning rate after ``epoch`` epochs, a fraction mostly, so that batches of any size and any number of
+        processes follow the same schedule."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / self.warmup_epochs
+        if self.schedule == "steps":
+            return self.learning_rate * STEP_FACTOR ** (epoch // STEP_EPOCHS)
+        left = (self.epochs - epoch) / (self.epochs - self.warmup_epochs)
+        return (
+            self.final_learning_rate
+            + (self.learning_rate - self.final_learning_rate) * (1 - math.cos(math.pi * left)) / 2
+        )
+
+    def size_in(self, epoch: int) -> int:
+        """Side of the training pictures in an epoch, counted from 0."""
+        if self.first_size is None:
+            return self.image_size
+        grown = min(1.0, epoch / (self.epochs * 2 / 3))
+        steps = int(grown * (self.image_size - self.first_size) / SIZE_STEP)
+        return self.image_size if grown == 1 else self.first_size + SIZE_STEP * steps
+
+    def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """The algorithm over a network's parameters; with AdamW, norms, biases and layer scales do not decay."""
+        if self.algorithm == "sgd":
+            settings = {"lr": self.learning_rate, "momentum": 0.9, "weight_decay": self.weight_decay}
+            return torch.optim.SGD(network.parameters(), **settings)
+        decaying = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        chosen = set(map(id, decaying))
+        others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+        groups = [{"params": decaying, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas)
+
+    def make_loss(self) -> nn.Module:
+        """Cross-entropy, which takes class numbers as well as the soft labels of mixed pictures."""
+        return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
+
+    def make_average(self, network: nn.Module) -> AveragedModel | None:
+        """The moving average of a network's weights as torch's ``AveragedModel``; None where the recipe has none."""
+        if not self.ema or network.arch.norm == "batch":
+            return None
+        return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.ema))
+
+    def training_transform(self) -> v2.Transform:
+        """A transform of one picture, PIL's or a uint8 tensor [3, H, W], to a standardized [3, image_size, image_size],
+        drawn from torch's global generator."""
+        # Turned and shifted pictures leave corners, which become ImageNet's mean.
+        drawing = {"interpolation": InterpolationMode.BILINEAR, "fill": [round(255 * value) for value in MEAN]}
+        operations = []
+        if self.augmentation == "rand_augment":
+            one = v2.RandAugment(1, RAND_AUGMENT_MAGNITUDE, **drawing)
+            operations = [v2.RandomApply([one], RAND_AUGMENT_PROBABILITY)] * RAND_AUGMENT_OPERATIONS
+        if self.augmentation == "trivial_augment":
+            operations = [v2.TrivialAugmentWide(**drawing)]
+        return v2.Compose(
+            [
+                v2.ToImage(),
+                v2.RandomResizedCrop(
+                    self.image_size, (self.crop_scale, 1), interpolation=self._interpolation, antialias=True
+                ),
+                v2.RandomHorizontalFlip(),
+                *operations,
+                *self._standardizing(),
+                v2.RandomErasing(self.erasing, value="random"),
+            ]
+        )
+
+    def evaluation_transform(self) -> v2.Transform:
+        """A transform of one picture to a standardized [3, validation_size, validation_size]: resized, then its
+        centre."""
+        resized = round(self.validation_size / self.evaluation_share)
+        return v2.Compose(
+            [
+                v2.ToImage(),
+                v2.Resize(resized, interpolation=self._interpolation, antialias=True),
+                v2.CenterCrop(self.validation_size),
+                *self._standardizing(),
+            ]
+        )
+
+    @property
+    def _interpolation(self):
+        return InterpolationMode(self.interpolation)
+
+    @staticmethod
+    def _standardizing():
+        return v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)
+
+    def make_mixing(self, classes: int) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """A callable ``(pictures, labels) → (pictures, labels)`` that mixes a batch as the recipe says."""
+        mixes = []
+        if self.mixup:
+            mixes.append(v2.MixUp(alpha=self.mixup, num_classes=classes))
+        if self.cutmix:
+            mixes.append(v2.CutMix(alpha=self.cutmix, num_classes=classes))
+        return v2.RandomChoice(mixes) if mixes else lambda pictures, labels: (pictures, labels)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)

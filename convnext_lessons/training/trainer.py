@@ -1,0 +1,517 @@
+"""The one training loop of the course: on a laptop's two cores, or on many GPUs of several machines for days."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from convnext_lessons.data.augmentation import Batch, seed_of
+from convnext_lessons.data.in_memory import Images
+from convnext_lessons.data.loader import AnyImages, Validation, default_workers, training_stream
+from convnext_lessons.model.network import ResNet, build, initialize
+from convnext_lessons.runs.recipe import Recipe
+from convnext_lessons.runs.records import Experiment, RunRecord, RunStore, record_of
+from convnext_lessons.system.devices import synchronize
+from convnext_lessons.system.distributed import SINGLE_PROCESS, Process, Stopped, StopRequest
+from convnext_lessons.system.errors import CourseError
+from convnext_lessons.system.settings import fast_mode
+from convnext_lessons.system.storage import ensure_folder
+from convnext_lessons.training.checkpoints import CheckpointFolder, read_checkpoint
+
+POINTS_PER_EPOCH = 10  # of the curve
+PARTS = ("network", "average", "optimizer", "scaler")  # of a trainer, whose state a checkpoint keeps
+NUMBERS = ("steps", "epochs_done", "seconds", "loss_sum", "loss_count", "last_loss")
+
+Point = dict[str, Any]  # of a curve
+
+
+class TrainingError(CourseError):
+    """A run that cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How the work is done; but for rounding none of it changes what is learnt.
+
+    Attributes:
+        process: this one among those that ``torchrun`` started, from ``init_distributed``.
+        micro_batch_size: most pictures in a forward pass; the gradients of several are accumulated where a rank's share
+            of a batch is larger.
+        workers: loader processes for each training process; as many as there are cores unless given.
+        save_minutes: between checkpoints inside an epoch; each epoch ends with one anyway.
+        save_steps: the same in steps; none unless given.
+        precision: the number format of the forward pass in training, a ``torch.dtype``; ``precision_for`` the device
+            unless given.
+        seconds: after which a run with a folder saves and stops; when it is done unless given.
+        compile: compile the network with ``torch.compile`` first, which takes minutes and may pay in hours.
+    """
+
+    process: Process = SINGLE_PROCESS
+    micro_batch_size: int | None = None
+    workers: int | None = None
+    save_minutes: float = 10.0
+    save_steps: int | None = None
+    precision: torch.dtype | None = None
+    seconds: float | None = None
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or interrupted run: its record (see ``runs.records``) and the trained network in evaluation mode."""
+
+    record: RunRecord
+    network: nn.Module
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the validation pictures that are classified right; None where the run stopped before it was
+        measured."""
+        return self.record["accuracy"]
+
+    def __str__(self):
+        result = "accuracy not measured" if self.accuracy is None else f"{self.accuracy:.1%}"
+        if self.record["status"] == "interrupted":
+            curve = self.record["curve"]
+            result += f", interrupted after {curve[-1]['pictures'] if curve else 0:,} pictures"
+        return f"step {self.record['step']}, seed {self.record['seed']}: {result}"
+
+
+def precision_for(device: torch.device) -> torch.dtype:
+    """The number format of the forward pass: bfloat16 where a GPU has units for it, float16 on older ones, float32
+    on the CPU."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def make_network(experiment: Experiment, classes: int, device: torch.device) -> ResNet:
+    """The network that an experiment trains: thinned as the recipe says, its weights drawn from the seed."""
+    recipe = experiment.recipe
+    torch.manual_seed(experiment.seed)
+    network = build(
+        experiment.architecture.thinner(recipe.width_factor), classes, recipe.stochastic_depth, recipe.layer_scale_init
+    )
+    initialize(network, recipe.initialization)
+    return network.to(device, memory_format=torch.channels_last)
+
+
+def train(
+    experiment: Experiment,
+    images: AnyImages,
+    device: str | torch.device | None = None,
+    report: Callable[[Point], object] = lambda point: None,
+    store: RunStore | None = None,
+    folder: str | Path | None = None,
+    options: TrainOptions | None = None,
+) -> Run:
+    """Train an experiment's network and record the run.
+
+    Args:
+        experiment: what to train; fast mode cuts its recipe down.
+        images: what ``open_images`` gives for the recipe.
+        device: where to train; the best there is unless given.
+        report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}`` and at times
+            ``"accuracy"``; the loss is None where a run is stopped before it was read for the first time. Pictures
+            that were read one by one add ``"waiting"``, the share of the time spent waiting for them; a moving average
+            adds ``"accuracy_unaveraged"``, that of the weights that it averages.
+        store: the ``RunStore`` that gets the record; the learner's own unless given.
+        folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on where it was saved, and one
+            that is finished is not trained or recorded again.
+        options: how the work is done; by this process alone unless given.
+
+    Returns:
+        A ``Run``. Without a folder, an interruption (the stop button, Ctrl-C) ends the training early, and what was
+        learnt is kept and recorded.
+
+    Raises:
+        TrainingError: the loss is no longer a number, or pictures and recipe do not fit together.
+        CheckpointError: the folder holds another run, or nothing that can be read.
+        Stopped: SIGTERM or an interruption came; the state is saved in the folder.
+        DeviceError: the device is not there.
+    """
+    options = options or TrainOptions()
+    process = options.process
+    device = process.device(device)
+    store = store or RunStore()
+    ensure_folder(store.path.parent)  # now, so that a folder that cannot be written shows before training
+    experiment = _prepare(experiment, images, process)
+    recipe = experiment.recipe
+    images = move_images(images, recipe, device)
+    trainer = Trainer(experiment, images, device, options)
+    checkpoints = CheckpointFolder(folder, {"images": images.note, **experiment.settings()}, process.is_main)
+    curve = trainer.restore(checkpoints.begin(device), folder)
+    was_finished = trainer.epochs_done == recipe.epochs
+
+    def add(point):
+        curve.append(point)
+        if process.is_main:
+            checkpoints.write(point)
+            report(point)
+
+    def save():
+        if checkpoints.writes:
+            checkpoints.save(trainer.state(curve))
+
+    status = "complete"
+    with StopRequest(options.seconds) if folder else contextlib.nullcontext() as request:
+        try:
+            for epoch in range(trainer.epochs_done, recipe.epochs):
+                for point in trainer.epoch(epoch, request, save):
+                    add(point)
+                add(trainer.validate())
+                trainer.epochs_done = epoch + 1
+                save()
+        except KeyboardInterrupt:
+            status = "interrupted"
+            if trainer.steps:
+                with contextlib.suppress(KeyboardInterrupt):
+                    add(trainer.validate())
+    if status == "complete":
+        checkpoints.end()
+    network = trainer.result()
+    precision = str(trainer.precision).removeprefix("torch.")
+    result = {"processes": process.world_size, "seconds": round(trainer.seconds, 2)}
+    record = record_of(experiment, images, device, precision, curve, status, **result)
+    if not was_finished and process.is_main:
+        store.append(record)
+    return Run(record, network)
+
+
+def load_run(folder: str | Path, device: str | torch.device | None = None) -> tuple[Experiment, nn.Module]:
+    """The experiment and the network of a run's last checkpoint, its averaged weights where it keeps them.
+
+    Returns:
+        (``Experiment``, network in evaluation mode)
+
+    Raises:
+        CheckpointError: there is no checkpoint that can be read.
+    """
+    device = SINGLE_PROCESS.device(device)
+    saved = read_checkpoint(folder, device)
+    experiment = Experiment.from_settings(saved["signature"])
+    network = make_network(experiment, saved["classes"], device)
+    average = experiment.recipe.make_average(network)
+    network.load_state_dict(saved["network"])
+    if average:
+        average.load_state_dict(saved["average"])
+    return experiment, (average.module if average else network).eval()
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Module, batches: Iterable[Batch], device: torch.device, process: Process = SINGLE_PROCESS
+) -> float:
+    """Share of the pictures in (pictures, labels) batches that a network classifies right, from 0 to 1; every rank
+    brings its own batches, and all get the share over all of them."""
+    was_training = network.training
+    network.eval()
+    correct = count = 0
+    for pictures, labels in batches:
+        with torch.autocast(device.type, precision_for(device), enabled=device.type == "cuda"):
+            correct += (network(pictures).argmax(1) == labels).sum()
+        count += len(labels)
+    network.train(was_training)
+    correct, count = process.all_reduce_sum(int(correct), count)
+    return correct / count
+
+
+def estimate_seconds(
+    experiment: Experiment, images: AnyImages, device: str | torch.device | None = None, batches: int = 3
+) -> float:
+    """Seconds that ``train`` will take here, validation included, from the fastest of a few batches after one that
+    warms up: whatever else the machine does at the moment makes single batches slow."""
+    device = SINGLE_PROCESS.device(device)
+    experiment = _prepare(experiment, images, SINGLE_PROCESS)
+    recipe = experiment.recipe
+    images = move_images(images, recipe, device)
+    trainer = Trainer(experiment, images, device, TrainOptions())
+    stream = training_stream(images, recipe, experiment.seed, 0, device)
+    stream = itertools.cycle(itertools.islice(stream, 1 + batches))
+    trainer.step([next(stream)], 0.0)
+    seconds = []
+    for _ in range(batches):
+        synchronize(device)
+        start = time.perf_counter()
+        trainer.step([next(stream)], 0.0)
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    # A validation is the forward third of a training step.
+    per_epoch = len(images.train) // recipe.batch_size + len(images.val) / recipe.batch_size / 3
+    return min(seconds) * per_epoch * recipe.epochs
+
+
+class Stopwatch:
+    """Seconds of training: what is between ``start`` and ``stop``, so that validation and checkpoints are left out."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._before, self._since = seconds, None
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        self._before, self._since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+
+class _SaveClock:
+    """Says when the next checkpoint inside an epoch is due, by minutes or by steps."""
+
+    def __init__(self, options, steps):
+        self.options = options
+        self.done(steps)
+
+    def done(self, steps):
+        self.steps, self.time = steps, time.perf_counter()
+
+    def is_due(self, steps):
+        by_steps = self.options.save_steps and steps - self.steps >= self.options.save_steps
+        return bool(by_steps) or time.perf_counter() - self.time > 60 * self.options.save_minutes
+
+
+class Trainer:
+    """Network, average, optimizer, scaler and how far they have come."""
+
+    def __init__(self, experiment: Experiment, images: AnyImages, device: torch.device, options: TrainOptions):
+        self.recipe, self.seed, self.images = experiment.recipe, experiment.seed, images
+        self.device, self.options, self.process = device, options, options.process
+        self.classes = len(images.classes)
+        self.network = make_network(experiment, self.classes, device)
+        self.precision = options.precision or precision_for(device)
+        self.average = self.recipe.make_average(self.network)
+        self.optimizer = self.recipe.make_optimizer(self.network)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self.loss, self.mix = self.recipe.make_loss(), self.recipe.make_mixing(self.classes)
+        self.steps, self.epochs_done, self.seconds, self.last_loss = 0, 0, 0.0, None
+        self.loss_sum, self.loss_count = 0.0, 0  # since the curve's last point
+        self.workers = 0 if fast_mode() else options.workers
+        if self.workers is None:
+            self.workers = default_workers(self.process)
+        self.validation = Validation(images, self.recipe, device, self.process, self.workers)
+        self.stream = None  # begins where a checkpoint says
+        self.parallel = self._wrap_ddp() if self.process.world_size > 1 else self.network
+        self.forward = torch.compile(self.parallel) if options.compile else self.parallel
+
+    def _wrap_ddp(self):
+        """The network under ``DistributedDataParallel``, past its first backward pass: after that one it sorts anew in
+        which order gradients are added up, which would make a resumed run differ from an uninterrupted one."""
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        parallel = DistributedDataParallel(self.network, device_ids=ids)
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        side = self.recipe.image_size
+        parallel(torch.zeros(2, 3, side, side, device=self.device)).sum().backward()
+        self.network.load_state_dict(before)
+        self.optimizer.zero_grad(set_to_none=True)
+        return parallel
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures all ranks have trained on."""
+        return self.steps * self.recipe.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """A rest smaller than a batch is left out."""
+        return len(self.images.train) // self.recipe.batch_size
+
+    def step(self, micro_batches: list[Batch], progress: float) -> torch.Tensor:
+        """One update at ``progress`` epochs from this rank's micro-batches of a batch.
+
+        Returns:
+            This rank's share of the batch's mean loss, as a tensor, so that a GPU need not be waited for.
+        """
+        # Whatever draws random numbers draws the same ones after a resumption.
+        torch.manual_seed(seed_of(self.seed, self.steps, self.process.rank))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate_at(progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_sum = 0.0
+        for number, (pictures, labels) in enumerate(micro_batches, start=1):
+            # Gradients are all-reduced in the last micro-batch's backward pass only.
+            synchronizes = number == len(micro_batches) or self.process.world_size == 1
+            share = len(labels) / self.recipe.batch_size
+            with contextlib.nullcontext() if synchronizes else self.parallel.no_sync():
+                pictures, labels = self.mix(pictures, labels)
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                    loss = self.loss(self.forward(pictures), labels)
+                # DDP averages the ranks' gradients, so each brings its share of the sum times their number.
+                self.scaler.scale(loss * (share * self.process.world_size)).backward()
+            loss_sum = loss_sum + loss.detach().double() * share
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update_parameters(self.network)
+        self.steps += 1
+        return loss_sum
+
+    def epoch(self, epoch: int, request: StopRequest | None, save: Callable[[], None]) -> Iterator[Point]:
+        """Train what is left of an epoch; yield a point of the curve some ten times, its loss the mean since the last.
+
+        Args:
+            request: a ``StopRequest``, or None where nothing can be saved.
+            save: is called without arguments to keep the state inside the epoch.
+
+        Raises:
+            Stopped: the request came; the state is saved.
+            TrainingError: the loss is no longer a number.
+        """
+        self.network.train()
+        batches = self.steps_per_epoch
+        points_at = {batches * (part + 1) // POINTS_PER_EPOCH for part in range(POINTS_PER_EPOCH)}
+        watch, waiting, clock = Stopwatch(self.seconds), Stopwatch(), _SaveClock(self.options, self.steps)
+        seconds_before, waited_before = self.seconds, 0.0
+        watch.start()
+        for number in range(self.steps - epoch * batches + 1, batches + 1):
+            waiting.start()
+            micro_batches = self._next_batch()
+            waiting.stop()
+            # The rate of the step's end, so that the first step of the warm-up is not wasted on a rate of 0.
+            self.loss_sum = self.loss_sum + self.step(micro_batches, epoch + number / batches)
+            self.loss_count += 1
+            if number in points_at:
+                point = self._point(watch)
+                if self.recipe.augmentation != "batches":
+                    share = (waiting.seconds - waited_before) / (watch.seconds - seconds_before)
+                    point["waiting"] = round(share, 3)
+                yield point
+                seconds_before, waited_before = watch.seconds, waiting.seconds
+                watch.start()
+            if request:
+                self._save_if_due(request, clock, watch, save)
+
+    def _point(self, watch):
+        """A point of the curve with the mean loss since the last; the watch stands afterwards."""
+        (self.loss_sum,) = self.process.all_reduce_sum(float(self.loss_sum))  # waits for the GPU
+        watch.stop()
+        self.seconds = watch.seconds
+        self.last_loss = round(self.loss_sum / self.loss_count, 5)
+        self._check(self.last_loss < float("inf"), "loss is")
+        self.loss_sum, self.loss_count = 0.0, 0
+        return {**self._progress(), "loss": self.last_loss}
+
+    def _save_if_due(self, request, clock, watch, save):
+        """Save where a checkpoint is due or somebody asked this run to stop; then stop, if so."""
+        due = clock.is_due(self.steps) and self.process.is_main
+        stop, due = self.process.all_reduce_any(request.requested, due)
+        if not stop and not due:
+            return
+        (loss_sum,) = self.process.all_reduce_sum(float(self.loss_sum))
+        self.loss_sum = loss_sum if self.process.is_main else 0.0
+        watch.stop()
+        self.seconds = watch.seconds
+        save()
+        clock.done(self.steps)
+        watch.start()
+        if stop:
+            raise Stopped(f"Stopped after {self.pictures:,} pictures, and saved; the same command goes on from there.")
+
+    def _next_batch(self):
+        """This rank's micro-batches of the next batch."""
+        if self.stream is None:
+            settings = (self.process, self.options.micro_batch_size, self.workers)
+            self.stream = training_stream(self.images, self.recipe, self.seed, self.steps, self.device, *settings)
+        left = len(range(self.process.rank, self.recipe.batch_size, self.process.world_size))
+        micro_batches = []
+        while left > 0:
+            micro_batches.append(next(self.stream))
+            left -= len(micro_batches[-1][1])
+        return micro_batches
+
+    def validate(self) -> Point:
+        """A point of the curve with the accuracy."""
+        # Every rank has seen other pictures, of which BatchNorm keeps count.
+        self.process.broadcast(self.network.buffers())
+        point = {**self._progress(), "loss": self.last_loss}
+        point["accuracy"] = evaluate(self.result(), self.validation, self.device, self.process)
+        if self.average:
+            point["accuracy_unaveraged"] = evaluate(self.network, self.validation, self.device, self.process)
+        return point
+
+    def result(self) -> nn.Module:
+        """The network that the run leaves, in evaluation mode."""
+        return (self.average.module if self.average else self.network).eval()
+
+    def _progress(self):
+        return {"pictures": self.pictures, "seconds": round(self.seconds, 2)}
+
+    def _check(self, fine, subject):
+        if not fine:
+            raise TrainingError(
+                f"The {subject} no longer a number after {self.pictures} pictures; choose a lower learning_rate than "
+                f"{self.recipe.learning_rate}."
+            )
+
+    def state(self, curve: list[Point]) -> dict[str, Any]:
+        """Everything that a checkpoint keeps.
+
+        Raises:
+            TrainingError: a weight is no longer a number; the checkpoint before it is worth more.
+        """
+        self._check(all(bool(weight.isfinite().all()) for weight in self.network.parameters()), "weights are")
+        validated = [point for point in curve if "accuracy" in point]
+        best = max(validated, key=lambda point: point["accuracy"]) if validated else None
+        parts = {name: getattr(self, name).state_dict() for name in PARTS if getattr(self, name)}
+        numbers = {name: getattr(self, name) for name in NUMBERS}
+        return {"classes": self.classes, "curve": curve, "best": best, **numbers, **parts}
+
+    def restore(self, saved: Mapping[str, Any] | None, folder: str | Path | None) -> list[Point]:
+        """Go to the state of a checkpoint, where there is one; return the curve up to there.
+
+        Raises:
+            TrainingError: the ranks found different checkpoints.
+        """
+        steps = saved["steps"] if saved else 0
+        if self.process.all_reduce_sum(steps)[0] != steps * self.process.world_size:
+            raise TrainingError(
+                f"The processes find different checkpoints in {folder}; it has to be on a disk that all machines share."
+            )
+        if not saved:
+            return []
+        for name in PARTS:
+            if name in saved:
+                getattr(self, name).load_state_dict(saved[name])
+        for name in NUMBERS:
+            setattr(self, name, saved[name])
+        if not self.process.is_main:
+            self.loss_sum = 0.0  # rank 0 brings what all had added up
+        return saved["curve"]
+
+
+def move_images(images: AnyImages, recipe: Recipe, device: torch.device) -> AnyImages:
+    """Pictures that are augmented in batches live on the device; those that a loader reads move there afterwards."""
+    return images.to(device) if recipe.augmentation == "batches" else images
+
+
+def _prepare(experiment, images, process):
+    """The experiment as this machine runs it: cut down in fast mode; checked against the pictures."""
+    if fast_mode():
+        experiment = Experiment(experiment.architecture, experiment.recipe.fast(), experiment.seed)
+    recipe = experiment.recipe
+    if not isinstance(images, Images) and recipe.augmentation == "batches":
+        raise TrainingError(f"The recipe '{recipe.name}' works on pictures in memory; load them with load_images.")
+    if isinstance(images, Images) and images.size != recipe.validation_size:
+        raise TrainingError(
+            f"The recipe takes pictures of {recipe.validation_size} px, and these have {images.size}; "
+            f"load them with size={recipe.validation_size}."
+        )
+    if process.world_size > recipe.batch_size:
+        raise TrainingError(
+            f"{process.world_size} processes cannot share a batch of {recipe.batch_size} pictures; start fewer."
+        )
+    if len(images.train) < recipe.batch_size:
+        raise TrainingError(
+            f"{len(images.train)} training pictures do not fill one batch of {recipe.batch_size}; "
+            "choose a smaller batch_size."
+        )
+    return experiment

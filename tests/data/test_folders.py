@@ -1,0 +1,123 @@
+import io
+import shutil
+
+import pytest
+from PIL import Image
+
+from convnext_lessons.data import DATASETS, IMAGENETTE, ImagesError, load_images
+from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+
+pytestmark = pytest.mark.usefixtures("full_mode")
+
+
+def silent(line):
+    pass
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
+def test_images_of_other_modes_become_rgb(pets, mode):
+    extension = "jpg" if mode == "CMYK" else "png"
+    Image.new(mode, (20, 20)).save(pets / "val" / "cat" / f"1.{extension}")
+    assert load_images(pets, 8, silent).val.shape == (3, 3, 8, 8)
+
+
+def test_squashed_images_are_said_to_be(pets):
+    assert "squashed" not in load_images(pets, 8, silent).note
+    for path in pets.glob("*/*/*.jpg"):
+        Image.open(path).resize((20, 20)).save(path)
+    assert "squashed to 20×20" in load_images(pets, 8, silent).note
+
+
+def a_broken_chunk(picture, monkeypatch):
+    # A length that reaches beyond the file, in the second half of a PNG.
+    content = bytearray(picture.read_bytes())
+    at = content.rindex(b"IDAT") - 4
+    content[at : at + 8] = b"\x00\x00\x00\x04!!!!"
+    picture.write_bytes(bytes(content))
+
+
+def more_pixels_than_pillow_takes(picture, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)  # 300×300 is more than twice as many
+
+
+@pytest.mark.parametrize("damage", [a_broken_chunk, more_pixels_than_pillow_takes])
+def test_a_broken_png_is_named(pets, damage, monkeypatch, refuses):
+    picture = pets / "train" / "dog" / "1.png"
+    Image.effect_noise((300, 300), 90).save(picture)
+    damage(picture, monkeypatch)
+    with refuses(ImagesError, str(picture)):
+        load_images(pets, 8, silent)
+
+
+def no_folder(pets):
+    return pets / "nowhere"
+
+
+def no_val(pets):
+    shutil.rmtree(pets / "val")
+    return pets
+
+
+def no_classes(pets):
+    shutil.rmtree(pets / "train" / "cat")
+    shutil.rmtree(pets / "train" / "dog")
+    return pets
+
+
+def an_empty_class(pets):
+    (pets / "train" / "ant").mkdir()
+    return pets
+
+
+def an_image(pets):
+    return pets / "train" / "cat" / "0.jpg"
+
+
+@pytest.mark.parametrize("wrong", [no_folder, no_val, no_classes, an_empty_class, an_image])
+def test_what_is_no_data_set_is_refused(pets, wrong, refuses):
+    with refuses(ImagesError, "train"):
+        load_images(wrong(pets), 8, silent)
+
+
+def test_train_and_val_have_the_same_classes(pets, refuses):
+    (pets / "val" / "dog").rename(pets / "val" / "cow")
+    with refuses(ImagesError, "different classes"):
+        load_images(pets, 8, silent)
+
+
+def test_splits_have_the_same_classes_in_the_same_order(pets):
+    splits = open_splits(pets)
+    assert splits["train"].class_to_idx == splits["val"].class_to_idx == {"cat": 0, "dog": 1}
+    assert (len(splits["train"]), len(splits["val"])) == (4, 2)
+
+
+def test_an_image_may_be_read_from_an_open_file(pets):
+    content = (pets / "train" / "cat" / "0.jpg").read_bytes()
+    assert read_image(io.BytesIO(content)).size == (24, 16)
+
+
+def test_an_error_has_the_name_that_is_given(refuses):
+    with refuses(ImagesError, "sample 7", "replace or delete"):
+        read_image(io.BytesIO(b"nothing"), "sample 7")
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+def test_classes_of_known_data_sets_have_plain_names(dataset):
+    assert class_names(dataset.classes) == tuple(dataset.classes.values())
+
+
+def test_classes_of_other_folders_keep_their_names():
+    assert class_names(["cat", "n01440764"]) == ("cat", "tench")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"), [([(20, 20)] * 3, 20), ([(20, 20), (24, 24)], 0), ([(24, 20)] * 2, 0), ([], 0)]
+)
+def test_only_equal_squares_share_a_side(sizes, side):
+    assert common_square(sizes) == side
+
+
+def test_a_data_set_is_described_by_its_title_and_a_folder_by_its_name(pets):
+    assert describe_images(pets, IMAGENETTE, 0) == IMAGENETTE.title
+    assert describe_images(pets, None, 0) == "pets"
+    assert describe_images(pets, None, 20) == "pets, squashed to 20×20"

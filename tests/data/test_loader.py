@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from convnext_lessons.data import ImagesError, Validation, open_images, stand_in, training_stream
+from convnext_lessons.data.loader import default_workers
+from convnext_lessons.runs.recipes import PAPER, POCKET
+from convnext_lessons.system.distributed import Process
+
+CPU = torch.device("cpu")
+RECIPE = PAPER.change(name="small", image_size=32, epochs=2, batch_size=8, warmup_epochs=1, width_factor=1 / 16)
+PLAIN = RECIPE.change(augmentation="crops", crop_scale=1.0, erasing=0.0)
+
+
+def numbers(pictures):
+    """Which pictures they are, by their brightness."""
+    return [round((255 * (value * 0.229 + 0.485) / 3).item()) for value in pictures[:, 0].mean((1, 2))]
+
+
+def stream(images, recipe=RECIPE, first=0, rank=0, world_size=1, micro_batch_size=None, workers=0):
+    return list(training_stream(images, recipe, 0, first, CPU, Process(rank, world_size), micro_batch_size, workers))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_depends_neither_on_the_workers_nor_on_where_it_began(grey, workers):
+    images = open_images(RECIPE, str(grey))
+    whole, rest = stream(images), stream(images, first=4, workers=workers)
+    assert len(whole) == 6
+    for (one, label), (other, same) in zip(whole[4:], rest, strict=True):
+        assert torch.equal(one, other) and torch.equal(label, same)
+
+
+def test_ranks_and_micro_batches_share_a_batch(grey):
+    images = open_images(PLAIN, str(grey))
+    whole = [numbers(pictures) for pictures, _ in stream(images, PLAIN)]
+    assert sorted(number for batch in whole[:3] for number in batch) == list(range(24)) and whole[:3] != whole[3:]
+    for rank in range(3):
+        share = stream(images, PLAIN, rank=rank, world_size=3, micro_batch_size=2)
+        micro_batches = [numbers(pictures) for pictures, _ in share]
+        assert [n for batch in micro_batches for n in batch] == [n for batch in whole for n in batch[rank::3]]
+        assert max(map(len, micro_batches)) == 2
+
+
+def test_repetitions_of_an_image_are_transformed_anew(grey):
+    recipe = RECIPE.change(repeats=4, augmentation="trivial_augment")
+    batches = stream(open_images(recipe, str(grey)), recipe)
+    pictures, labels = batches[0]
+    assert len(batches) == 6
+    assert labels.view(2, 4).eq(labels.view(2, 4)[:, :1]).all()
+    assert len({tuple(picture.flatten().tolist()) for picture in pictures[:4]}) > 1
+
+
+def test_loading_leaves_torchs_generator_alone(grey):
+    images = open_images(RECIPE, str(grey))
+    before = torch.get_rng_state()
+    stream(images)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_is_named(grey, workers, refuses):
+    (grey / "train" / "a" / "04.png").write_bytes(b"nothing")
+    images = open_images(RECIPE, str(grey))
+    with refuses(ImagesError, "04.png", "replace or delete"):
+        stream(images, workers=workers)
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_validation_has_every_image_once(grey, world_size):
+    images = open_images(RECIPE, str(grey))
+    seen = []
+    for rank in range(world_size):
+        validation = Validation(images, RECIPE, CPU, Process(rank, world_size))
+        for _ in range(2):  # as often as one likes
+            mine = [n for pictures, _ in validation for n in numbers(pictures)]
+        seen += mine
+    assert sorted(seen) == list(range(24, 34))
+
+
+@pytest.mark.parametrize(
+    ("cores", "local_world_size", "workers"), [(8, 1, 7), (8, 4, 1), (2, 4, 0), (256, 1, 16), (None, 1, 0)]
+)
+def test_every_core_has_something_to_do(cores, local_world_size, workers, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert default_workers(Process(0, local_world_size, 0, local_world_size)) == workers
+
+
+def test_images_in_memory_come_as_a_stream_too():
+    images = stand_in(32, 24, 10)
+    recipe = POCKET.change(image_size=32, epochs=2, batch_size=8)
+    batches = stream(images, recipe)
+    assert [len(labels) for _, labels in batches] == [8] * 6
+    for (one, label), (other, same) in zip(batches[4:], stream(images, recipe, first=4), strict=True):
+        assert torch.equal(one, other) and torch.equal(label, same)
+    seen = torch.cat([labels for _, labels in Validation(images, recipe, CPU)])
+    assert torch.equal(seen, images.val_labels)

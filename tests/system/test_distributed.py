@@ -1,0 +1,71 @@
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from convnext_lessons.system.devices import DeviceError
+from convnext_lessons.system.distributed import SINGLE_PROCESS, Process, StopRequest, init_distributed
+
+
+def test_without_torchrun_there_is_a_single_process():
+    with init_distributed() as process:
+        assert process == SINGLE_PROCESS == Process(rank=0, world_size=1, local_rank=0, local_world_size=1)
+        assert process.is_main
+        assert tuple(process.all_reduce_sum(1.5, 2)) == (1.5, 2)
+        assert tuple(process.all_reduce_any(True, False)) == (True, False)
+        with process.local_main_first():
+            process.broadcast([torch.zeros(1)])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_more_processes_than_gpus_are_refused(refuses):
+    with refuses(DeviceError, "cuda"):
+        Process(1, 2, 1, 2).device("cuda")
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_sets_the_request_until_the_block_ends(name):
+    before = signal.getsignal(name)
+    with StopRequest() as request:
+        assert not request.requested
+        os.kill(os.getpid(), name)
+        assert request.requested
+    assert signal.getsignal(name) is before
+
+
+def test_the_second_ctrl_c_interrupts():
+    with pytest.raises(KeyboardInterrupt), StopRequest():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_thread_beside_the_main_one_leaves_the_signals_alone():
+    def ask():
+        with StopRequest() as request:
+            requested.append(request.requested)
+
+    requested = []
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert requested == [False]
+
+
+def test_a_request_inside_another_sets_that_one_too():
+    with StopRequest() as outer:
+        with StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert inner.requested and outer.requested
+
+
+def test_a_request_with_an_end_is_set_when_the_time_is_over():
+    assert StopRequest(seconds=0).requested
+    assert StopRequest(seconds=0).seconds_left == 0
+    assert not StopRequest(seconds=1000).requested
+    assert StopRequest().seconds_left is None
+
+
+def test_only_rank_0_is_the_main_process():
+    assert [Process(rank, 3, rank, 3).is_main for rank in range(3)] == [True, False, False]
