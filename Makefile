@@ -21,18 +21,18 @@ lab: install  ## open your own copies of the lessons in JupyterLab
 
 test: install  ## run the unit tests, the lint and every lesson in fast mode
 	$(ENV)/bin/ruff check . && $(ENV)/bin/ruff format --check .
-	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/browser --ignore tests/colab --ignore tests/torchrun
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n 2 --dist worksteal
 
 test-torchrun: install  ## start, kill and resume runs of several processes
-	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest tests/torchrun
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest tests/torchrun -m torchrun
 
 test-browser: install  ## drive lessons in a real JupyterLab; needs chromium
-	$(ENV)/bin/python -m pytest tests/browser
+	$(ENV)/bin/python -m pytest tests/browser -m browser
 
 test-colab: install colab-bundle  ## run lessons with Colab's versions, in an environment of their own
 	$(PYTHON) -m venv --clear $(ENV)-colab
 	$(ENV)-colab/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/colab/versions.txt
-	COLAB_PYTHON=$(CURDIR)/$(ENV)-colab/bin/python COLAB_BUNDLE=$$(ls $(CURDIR)/dist/*.whl) $(ENV)/bin/python -m pytest tests/colab
+	COLAB_PYTHON=$(CURDIR)/$(ENV)-colab/bin/python COLAB_BUNDLE=$$(ls $(CURDIR)/dist/*.whl) $(ENV)/bin/python -m pytest tests/colab -m colab
 
 colab-bundle: install  ## make the file to upload to Colab, while the course has no address
 	@rm -rf dist

@@ -41,6 +41,8 @@ def lab(options):
     settings.append(f"--LabApp.default_url=/lab/tree/{copies[0].name}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         settings.append("--allow-root")  # in containers there is nobody else; only this machine and the token get in
+    # Kernels run the file that this variable names before a lesson's first cell.
+    os.environ.setdefault("PYTHONSTARTUP", str(Path(__file__).parent / "classroom" / "startup.py"))
     LabApp.launch_instance(argv=[*settings, *options.jupyter])
     return 0
 

@@ -5,8 +5,9 @@ import sys
 import pytest
 import torch
 
-from convnext_lessons import colab, images, list_lessons, reference
 from convnext_lessons.cli import main
+from convnext_lessons.data import stand_in
+from convnext_lessons.model import LAST_STEP
 
 
 def test_train_leaves_log_and_checkpoint_and_says_what_it_does(tmp_path, capsys):
@@ -29,7 +30,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
 
 
 def test_a_run_that_is_stopped_at_once_ends_in_words(tmp_path, monkeypatch, capsys, stopped_at_the_second_step):
-    monkeypatch.setattr(images, "load_images", lambda source, size: images.stand_in(32, 400, 40))
+    monkeypatch.setattr("convnext_lessons.data.open_images", lambda recipe, source: stand_in(32, 400, 40))
     assert main(["train", "--out", str(tmp_path / "run")]) == 130
     assert "8 pictures" in capsys.readouterr().out
 
@@ -37,7 +38,7 @@ def test_a_run_that_is_stopped_at_once_ends_in_words(tmp_path, monkeypatch, caps
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--step", "12", "--out", "x"], "There is no step '12' on the road"),
+        (["train", "--step", str(LAST_STEP + 1), "--out", "x"], f"There is no step '{LAST_STEP + 1}' on the road"),
         (["train", "--device", "cuda:99", "--out", "x"], "GPUs here"),
         (["run", "77"], "There is no lesson 77"),
         (["train", "--recipe", "huge", "--out", "x"], "There is no recipe 'huge'"),
@@ -75,7 +76,7 @@ def test_doctor_says_what_is_there_and_what_to_do(capsys, own_place):
     broken = own_place / "downloads" / "imagenette2-160" / "train"
     broken.mkdir(parents=True)
     assert main(["doctor"]) == 1
-    assert "holds 0 pictures where Imagenette has 9469; delete" in capsys.readouterr().out
+    assert "holds 0 images where Imagenette v2 has 9469; delete" in capsys.readouterr().out
 
 
 def test_the_module_runs_as_a_command():
@@ -85,22 +86,83 @@ def test_the_module_runs_as_a_command():
 
 def test_stamp_writes_the_address_of_pyproject(monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(colab, "repository", lambda: "https://github.com/somebody/lessons")
-    monkeypatch.setattr(list_lessons, "stamp_lessons", lambda url: asked.append(url) or ["one"])
+    monkeypatch.setattr(
+        "convnext_lessons.classroom.colab.repository_address", lambda: "https://github.com/somebody/lessons"
+    )
+    monkeypatch.setattr("convnext_lessons.classroom.notebooks.stamp_lessons", lambda url: asked.append(url) or ["one"])
     assert main(["stamp"]) == 0
     assert asked == ["https://github.com/somebody/lessons"]
     assert "1 lessons changed; they now say https://github.com/somebody/lessons." in capsys.readouterr().out
 
 
-def test_times_are_a_collection_of_their_own(monkeypatch):
+@pytest.mark.parametrize(
+    ("collection", "maker"),
+    [
+        ("times", "collections.make_times"),
+        ("engine", "engine.make_engine"),
+        ("sprints", "sprints.make_sprints"),
+    ],
+)
+def test_measurements_are_collections_of_their_own(collection, maker, monkeypatch):
     asked = []
-    monkeypatch.setattr(reference, "make_times", lambda: asked.append("times"))
-    assert main(["reference", "times"]) == 0
-    assert asked == ["times"]
+    monkeypatch.setattr(f"convnext_lessons.experiments.{maker}", lambda: asked.append(maker))
+    assert main(["reference", collection]) == 0
+    assert asked == [maker]
+
+
+def test_the_gpus_share_may_be_limited_in_minutes(monkeypatch):
+    asked = []
+    monkeypatch.setattr("convnext_lessons.experiments.gpu.make_on_gpu", asked.append)
+    assert main(["reference", "gpu", "--minutes", "3"]) == 0
+    assert asked == [3.0]
+
+
+def test_a_collection_is_made_by_so_many_processes(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        "convnext_lessons.experiments.collections.make_collection", lambda *arguments: asked.append(arguments)
+    )
+    assert main(["reference", "pocket"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["reference", "pilot", "--processes", "3"]) == 0
+    assert asked == [("pocket", 2), ("pilot", 3)]
+    assert "| variant | mean | spread |" in capsys.readouterr().out
+
+
+def test_picture_says_where_it_drew_the_road(monkeypatch, capsys):
+    monkeypatch.setattr("convnext_lessons.experiments.road_picture.draw_road_picture", lambda: "data/road.png")
+    assert main(["picture"]) == 0
+    assert capsys.readouterr().out == "drawn: data/road.png\n"
+
+
+def test_train_tells_the_work_how_it_is_done(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def train(experiment, images, *, device, report, folder, options):
+        asked.append(options)
+        return type("Run", (), {"record": {"status": "complete"}})()
+
+    monkeypatch.setattr("convnext_lessons.training.train", train)
+    command = ["train", "--out", str(tmp_path), "--micro-batch", "16", "--workers", "0", "--compile"]
+    assert main([*command, "--save-minutes", "1.5", "--save-steps", "7"]) == 0
+    (options,) = asked
+    assert (options.micro_batch_size, options.workers, options.compile) == (16, 0, True)
+    assert (options.save_minutes, options.save_steps) == (1.5, 7)
+
+
+def test_shards_are_written_for_train(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        "convnext_lessons.data.tar_shards.write_shards",
+        lambda source, folder: asked.append((source, folder)) or "tars/shards.json",
+    )
+    assert main(["shards", "pets", "tars"]) == 0
+    assert asked == [("pets", "tars")]
+    assert "tars/shards.json" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "least"), [("--workers", "-1", 0), ("--at-once", "0", 1), ("--epochs", "x", 1)]
+    ("option", "value", "least"), [("--workers", "-1", 0), ("--micro-batch", "0", 1), ("--epochs", "x", 1)]
 )
 def test_numbers_that_cannot_be_are_refused(option, value, least, capsys):
     with pytest.raises(SystemExit):
@@ -109,6 +171,6 @@ def test_numbers_that_cannot_be_are_refused(option, value, least, capsys):
 
 
 def test_bench_ends_with_its_table(monkeypatch, capsys):
-    monkeypatch.setattr("convnext_lessons.experiments.benchmark.make_bench", lambda: None)
+    monkeypatch.setattr("convnext_lessons.experiments.benchmark.make_benchmark", lambda: None)
     assert main(["bench"]) == 0
     assert "| loader, ImageFolder and DataLoader with 0 processes |" in capsys.readouterr().out

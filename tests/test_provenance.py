@@ -6,11 +6,11 @@ import statistics
 import nbformat
 import pytest
 
-from convnext_lessons.runs.significance import compare_runs, compare_groups, compare_steps
 from convnext_lessons.classroom.notebooks import find_lesson, list_lessons
-from convnext_lessons.system.settings import reference_folder
-from convnext_lessons.runs.records import group_name, reference_runs
-from convnext_lessons.model.roadmap import paper_after
+from convnext_lessons.figures import show_gains
+from convnext_lessons.model import PAPER_STEPS, paper_after
+from convnext_lessons.runs import compare_groups, compare_runs, compare_steps, group_name, reference_runs
+from convnext_lessons.system import reference_folder
 
 # "step 4  59.1 ± 0.9 % over 5 runs" in what a cell prints, "step 4: 59.1 ± 0.9 % over 5 stored runs" beside a plot.
 TOLD = re.compile(r"(?:^|; |: )([\w ,+-]+?):? +(\d+\.\d) ± (\d+\.\d) % over (\d+) (?:stored )?runs", re.M)
@@ -49,9 +49,9 @@ def test_every_mean_and_spread_in_a_lesson_is_a_stored_one(number):
         )
 
 
-@pytest.mark.parametrize("number", range(1, 12))
+@pytest.mark.parametrize("number", PAPER_STEPS)
 def test_every_lesson_shows_the_road_so_far(number):
-    assert repr(compare_steps(until=number)) in list(printed(number))
+    assert repr(show_gains(until=number)) in list(printed(number))
 
 
 # What the lessons say in prose, each sentence with what makes it true -------------------------------------------------

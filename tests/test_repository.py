@@ -1,6 +1,9 @@
 """The files around the package agree with each other."""
 
 import ast
+import graphlib
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -9,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from convnext_lessons.model.cost import count
-from convnext_lessons.model.roadmap import architecture_after, paper_after
+import convnext_lessons
+from convnext_lessons.model import STEPS, architecture_after, count, paper_after
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def group_name(requirement):
+def package_name(requirement):
     return re.match(r"[\w-]+", requirement)[0].lower()
 
 
@@ -59,51 +62,25 @@ def test_the_readme_tells_the_road_as_it_is():
     rows = re.findall(
         r"^\|[^|]*\| (\d+) \|[^|]*\| ([\d.]+) ± ([\d.]+) % \| ([\d.]+) G \|$", (ROOT / "README.md").read_text(), re.M
     )
-    assert [int(number) for number, *_ in rows] == list(range(12))
+    assert [int(number) for number, *_ in rows] == [0, *(step.number for step in STEPS if step.paper)]
     for number, *figures in rows:
         paper = paper_after(number)
         macs = count(architecture_after(number)).macs / 1e9
         assert figures == [f"{paper.accuracy:.2f}", f"{paper.spread:.2f}", f"{macs:.2f}"]
 
 
-# From the ground up; the first of them, up to training, run on a bare GPU machine.
-ROOMS = (
-    "machine",
-    "architecture",
-    "roadmap",
-    "network",
-    "cost",
-    "recipe",
-    "shapes",
-    "images",
-    "shards",
-    "files",
-    "processes",
-    "loading",
-    "records",
-    "checkpoints",
-    "training",
-    "budget",
-    "transfer",
-    "evidence",
-    "reference",
-    "gpu",
-    "sprints",
-    "hints",
-    "classroom",
-    "colab",
-    "picture",
-    "drawing",
-    "comparison",
-    "plots",
-    "predictions",
-    "exercises",
-    "widgets",
-    "lessons",
-    "bench",
-    "cli",
-)
-BARE = {"convnext_lessons", "torch", "torchvision", "numpy", "PIL"}
+# From the ground up: a folder imports only from those before it.
+FOLDERS = ("system", "model", "data", "runs", "training", "figures", "classroom", "experiments")
+BARE = FOLDERS[: FOLDERS.index("training") + 1]  # these run on a bare GPU machine
+BARE_NEEDS = {"convnext_lessons", "torch", "torchvision", "numpy", "PIL", "filelock"}  # torch brings filelock
+
+PACKAGE = Path(convnext_lessons.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def folder_of(path):
+    inside = path.relative_to(PACKAGE).parts
+    return inside[0] if len(inside) > 1 else None
 
 
 def imports_of(tree):
@@ -114,31 +91,85 @@ def imports_of(tree):
             yield node.module
 
 
-def tree_of(room):
-    return ast.parse((ROOT / "convnext_lessons" / f"{room}.py").read_text(encoding="utf-8"))
+def without_types(tree):
+    """A module without what is imported for a type checker alone."""
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return tree
 
 
-def test_every_room_has_its_place():
-    assert {path.stem for path in (ROOT / "convnext_lessons").glob("[a-z]*.py")} == set(ROOMS)
+def tree_of(path):
+    return without_types(ast.parse(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_import_only_from_below(room):
-    imported = [name.split(".")[1] for name in imports_of(tree_of(room)) if name.startswith("convnext_lessons.")]
-    assert all(ROOMS.index(name) < ROOMS.index(room) for name in imported)
+def test_the_package_is_eight_folders_and_two_commands():
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(FOLDERS)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli", "doctor"}
 
 
-@pytest.mark.parametrize("room", ROOMS[: ROOMS.index("training") + 1])
-def test_a_room_runs_on_a_bare_gpu_machine(room):
-    tree = tree_of(room)
+@pytest.mark.parametrize("path", [path for path in MODULES if folder_of(path)], ids=lambda path: f"{path.stem}")
+def test_folders_import_only_from_those_below(path):
+    here = FOLDERS.index(folder_of(path))
+    imported = [name.split(".")[1] for name in imports_of(tree_of(path)) if name.startswith("convnext_lessons.")]
+    assert all(name in FOLDERS and FOLDERS.index(name) <= here for name in imported)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_modules_of_a_folder_import_each_other_in_one_direction(folder):
+    graph = {}
+    for path in (PACKAGE / folder).glob("*.py"):
+        if path.stem != "__init__":
+            names = [name for name in imports_of(tree_of(path)) if name.startswith(f"convnext_lessons.{folder}.")]
+            graph[path.stem] = {name.split(".")[2] for name in names}
+    graphlib.TopologicalSorter(graph).prepare()  # raises where there is a cycle
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_face_says_what_a_folder_is_and_hands_out_annotated_names(folder):
+    face = importlib.import_module(f"convnext_lessons.{folder}")
+    assert len(face.__doc__.split()) > 20
+    for name in getattr(face, "__all__", ()):
+        thing = getattr(face, name)
+        if inspect.isfunction(thing):
+            hints = thing.__annotations__
+            given = [one for one in inspect.signature(thing).parameters.values() if one.kind != one.VAR_KEYWORD]
+            assert "return" in hints and all(one.name in hints for one in given), f"{folder}.{name}"
+        elif inspect.isclass(thing):
+            assert thing.__doc__, f"{folder}.{name}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if folder_of(path) in BARE], ids=lambda path: path.stem)
+def test_a_folder_runs_on_a_bare_gpu_machine(path):
+    tree = tree_of(path)
     for inner in ast.walk(tree):
         if isinstance(inner, ast.FunctionDef):
             inner.body = []  # what is imported inside a function is imported only when asked for
     used = {name.split(".")[0] for name in imports_of(tree)}
-    assert used - set(sys.stdlib_module_names) <= BARE
+    assert used - set(sys.stdlib_module_names) <= BARE_NEEDS
+
+
+def test_the_readme_draws_the_package_as_it_is():
+    tree = re.findall(r"^ +([a-z]+)/ ", (ROOT / "README.md").read_text().split("convnext_lessons/\n")[1], re.M)
+    assert tuple(tree[: len(FOLDERS)]) == FOLDERS
+
+
+def test_pages_of_prose_are_wrapped():
+    for page in (*ROOT.glob("*.md"), ROOT / "data" / "README.md"):
+        long = [
+            line
+            for line in page.read_text().splitlines()
+            if len(line) > 120 and line[:1] not in "|<" and "](" not in line
+        ]
+        assert not long, f"{page.name}: {long[0][:60]} …"
 
 
 def test_what_is_measured_on_a_gpu_needs_torch_alone():
     blocked = "import sys; sys.modules |= dict.fromkeys(('scipy', 'fvcore', 'matplotlib', 'IPython', 'ipywidgets'))"
-    code = f"{blocked}; import convnext_lessons.gpu, convnext_lessons.sprints, convnext_lessons.cli"
+    code = f"{blocked}; import convnext_lessons.training, convnext_lessons.experiments.gpu, convnext_lessons.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_lessons_as_files_need_no_torch():
+    code = "import sys, convnext_lessons.classroom.notebooks; assert not {'torch', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

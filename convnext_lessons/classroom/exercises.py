@@ -49,26 +49,41 @@ def check(yours: nn.Module | None, expected: nn.Module, shape: Sequence[int]) ->
     torch.manual_seed(0)
     pictures = torch.randn(*shape, dtype=torch.float64)
     expected = _randomize(_copy(expected))
+    wanted = expected(pictures)
     try:
         mine = _copy(yours)
         same_shapes = _give_weights(mine, expected)
-        output = mine(pictures)
-    except Exception as error:  # whatever a half-finished module raises is part of the answer
-        return _difference(yours, expected) or f"Not yet: it does not run ({str(error).splitlines()[0]})."
-    wanted = expected(pictures)
-    if output.shape != wanted.shape:
-        return _difference(yours, expected) or (
-            f"Not yet: its output is {list(output.shape)}, and should be {list(wanted.shape)}."
+        output, fault = mine(pictures), None
+    except (Exception, SystemExit) as error:  # whatever a half-finished module raises is part of the answer
+        output, fault = None, f"it does not run ({_in_words(error)})."
+    if fault is None and not isinstance(output, torch.Tensor):
+        fault = (
+            f"its forward returns {'nothing; is a return missing?' if output is None else type(output).__name__ + '.'}"
         )
-    if same_shapes and torch.allclose(output, wanted, rtol=1e-9, atol=1e-9):
+    if fault is None and output.shape != wanted.shape:
+        fault = f"its output is {list(output.shape)}, and should be {list(wanted.shape)}."
+    if fault is None and same_shapes and torch.allclose(output.to(wanted.dtype), wanted, rtol=1e-9, atol=1e-9):
         return "Well done: with the same weights it computes the same as the shared module."
-    return _difference(yours, expected) or (
-        "Not yet: the layers are right, and the output is another; look at their order and at forward."
-    )
+    fault = fault or "the layers are right, and the output is another; look at their order and at forward."
+    return _describe_difference(yours, expected) or f"Not yet: {fault}"
+
+
+def _describe_difference(yours, expected):
+    try:
+        return _difference(yours, expected)
+    except Exception:  # a module without super().__init__() has no layers to look at
+        return None
+
+
+def _in_words(error):
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def check_value(
-    yours: Any, expected: Any | Callable[[Any], str | None], tolerance: float = 0.0, done: str = "that is right."
+    yours: Any,
+    expected: Any | Callable[[Any], str | None],
+    tolerance: float = 0.0,
+    done: str | Callable[[Any], str] = "that is right.",
 ) -> str:
     """Whether a number, a tuple, a tensor or a text is what it should be.
 
@@ -77,7 +92,7 @@ def check_value(
         expected: the right value, or a function that looks at ``yours`` and returns what is wrong with it, None where
             nothing is. Whatever that function raises is part of the answer.
         tolerance: how far a number may be away.
-        done: what to say of the right value.
+        done: what to say of the right value, or a function of it that says so.
 
     Returns:
         One sentence that begins with "Still to do", "Not yet" or "Well done".
@@ -88,8 +103,10 @@ def check_value(
     try:
         fault = find_fault(yours)
     except Exception as error:  # a half-finished value may break anything
-        fault = f"it cannot be used ({str(error).splitlines()[0] if str(error) else type(error).__name__})."
-    return f"Not yet: {fault}" if fault else f"Well done: {done}"
+        fault = f"it cannot be used ({_in_words(error)})."
+    if fault:
+        return f"Not yet: {fault}"
+    return f"Well done: {done(yours) if callable(done) else done}"
 
 
 def _find_difference(value, expected, tolerance):

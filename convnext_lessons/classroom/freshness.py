@@ -6,12 +6,13 @@ are free), and the stored files that were read.
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from convnext_lessons.system.settings import PACKAGE, reference_folder
 
-# What makes a lesson's outputs, beside its own cells.
+# What is behind every lesson's outputs, beside its own cells and the figures that these name.
 MODULES = (
     "model/architecture.py",
     "model/cost.py",
@@ -19,7 +20,12 @@ MODULES = (
     "model/network.py",
     "model/roadmap.py",
     "runs/significance.py",
-    "figures/*.py",
+    "figures/canvas.py",
+    "figures/costs.py",
+    "figures/diagrams.py",
+    "figures/palette.py",
+    "figures/plots.py",
+    "figures/tables.py",
 )
 
 
@@ -28,19 +34,29 @@ def hash_sources(texts: Iterable[str], stored: Iterable[str], modules: Iterable[
 
     Args:
         stored: names of files in ``data/reference``.
-        modules: ``MODULES`` unless given.
+        modules: those of ``modules_behind`` the texts unless given.
     """
-    content = hashlib.sha256()
+    content, texts = hashlib.sha256(), list(texts)
     for text in texts:
         content.update(f"{text}\n".encode())
-    if modules is None:
-        modules = (path for pattern in MODULES for path in sorted(PACKAGE.glob(pattern)))
-    for path in modules:
-        content.update(f"{path.name} {_strip(ast.parse(path.read_text(encoding='utf-8')))}\n".encode())
+    for path in modules_behind("\n".join(texts)) if modules is None else modules:
+        content.update(f"{path.name} {_strip(_parse(path))}\n".encode())
     for name in sorted(stored):
         content.update(f"{name}\n".encode())
         content.update((reference_folder() / name).read_bytes())
     return content.hexdigest()[:16]
+
+
+def modules_behind(text: str) -> list[Path]:
+    """``MODULES``, and those of ``figures`` that define something which a text names."""
+    words = set(re.findall(r"\w+", text))
+    always = [PACKAGE / name for name in MODULES]
+    others = sorted(set((PACKAGE / "figures").glob("[a-z]*.py")) - set(always))
+    return always + [path for path in others if words & {getattr(node, "name", None) for node in _parse(path).body}]
+
+
+def _parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _strip(node):

@@ -10,7 +10,7 @@ from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after, pape
 from convnext_lessons.runs.significance import compare_steps
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import data_folder
-from convnext_lessons.system.storage import read_json, write_json
+from convnext_lessons.system.storage import locked, read_json, write_json
 
 ANSWERS = ("down a lot", "a little down", "equal", "a little up", "up a lot")
 
@@ -36,16 +36,17 @@ def read_predictions() -> dict[str, dict[str, str | None]]:
     """Everything predicted so far: ``{step: {question: answer}}``; what cannot be read in the file is left out."""
     try:
         found = read_json(_path())
-        return {
-            step: {question: kept[question] for question in kept if _known(question, kept[question])}
-            for step, kept in found.items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    return {
+        step: {question: kept[question] for question in kept if _known(question, kept[question])}
+        for step, kept in (found.items() if isinstance(found, dict) else ())
+        if isinstance(kept, dict)
+    }
 
 
 def _known(question, answer):
-    return question in QUESTIONS and answer in (*ANSWERS, None)
+    return question in QUESTIONS and (answer is None or (isinstance(answer, str) and answer in ANSWERS))
 
 
 def predict(step: int, question: str, answer: str | None) -> None:
@@ -57,9 +58,10 @@ def predict(step: int, question: str, answer: str | None) -> None:
     """
     if not _known(question, answer):
         raise PredictionError(f"{question!r}: {answer!r} is no prediction; the answers are {', '.join(ANSWERS)}.")
-    kept = read_predictions()
-    kept.setdefault(str(step), {})[question] = answer
-    write_json(_path(), kept)
+    with locked(_path()):  # several lessons may be open
+        kept = read_predictions()
+        kept.setdefault(str(step), {})[question] = answer
+        write_json(_path(), kept)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import errno
 import http.client
+import os
 import tarfile
+import time
 import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from pathlib import Path
 
 from torchvision.datasets.utils import check_integrity
 
+from convnext_lessons.data.remote import length_of, open_answer
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import data_folder
-from convnext_lessons.system.storage import atomic, atomic_folder, ensure_folder, storage_error
+from convnext_lessons.system.storage import atomic_folder, locked, storage_error, sweep_parts
+
+LARGEST_ARCHIVE = 5e9  # bytes; what goes on beyond is no data set of ours
+SLOWEST = 10e3  # bytes a second, on average after the first minute; what is slower counts as no connection
 
 
 class ImagesError(CourseError):
@@ -113,8 +118,12 @@ def locate(source: str | Path, progress: Callable[[str], object] = print) -> tup
     """
     if source in DATASETS:
         return dataset_folder(DATASETS[source], progress=progress), DATASETS[source]
-    folder = Path(source).resolve()
-    if not folder.exists():
+    try:
+        folder = Path(source).resolve()
+        there = folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, links that loop, a NUL
+        raise ImagesError(f"{str(source)[:80]!r} is no folder ({error}); name one with train/ and val/.") from error
+    if not there:
         raise ImagesError(
             f"'{source}' is no data set that the course knows ({', '.join(DATASETS)}, stand-in) and no folder; name "
             "one of these, or a folder with train/ and val/."
@@ -140,10 +149,17 @@ def dataset_folder(dataset: DataSet, root: str | Path | None = None, progress: C
     """
     root = Path(root) if root else downloads_folder()
     folder = root / dataset.folder
-    if folder.exists():
-        _check_whole(dataset, folder)
-        return folder
-    archive = ensure_folder(root) / f"{dataset.folder}.tgz"
+    if not folder.exists():
+        with locked(folder, lambda: progress(f"another process fetches {dataset.title}; waiting for it …")):
+            if not folder.exists():
+                sweep_parts(folder)
+                _download_and_unpack(dataset, folder, progress)
+    _check_whole(dataset, folder)
+    return folder
+
+
+def _download_and_unpack(dataset, folder, progress):
+    archive = folder.with_name(f"{dataset.folder}.tgz")
     if not check_integrity(str(archive), dataset.md5):
         _download(dataset, archive, progress)
     progress(f"unpacking {archive.name} …")
@@ -151,7 +167,9 @@ def dataset_folder(dataset: DataSet, root: str | Path | None = None, progress: C
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(part, filter="data")
-        except (tarfile.TarError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
             raise ImagesError(
                 f"{archive} cannot be unpacked ({error}); delete it, and it is downloaded again."
             ) from error
@@ -161,7 +179,6 @@ def dataset_folder(dataset: DataSet, root: str | Path | None = None, progress: C
             child.rename(part / child.name)
         inner.rmdir()
     archive.unlink()
-    return folder
 
 
 def _check_whole(dataset, folder, named=None):
@@ -176,24 +193,56 @@ def _check_whole(dataset, folder, named=None):
 
 
 def _download(dataset, archive, progress):
-    with atomic(archive) as part:
-        try:
-            with urllib.request.urlopen(dataset.address, timeout=20) as answer, open(part, "wb") as file:
-                total, received, last_tenth = int(answer.headers.get("Content-Length") or 0), 0, -1
-                while chunk := answer.read(1 << 20):
-                    file.write(chunk)
-                    received += len(chunk)
-                    if total and received * 10 // total > last_tenth:
-                        last_tenth = received * 10 // total
-                        progress(f"downloading {dataset.title}: {received / 1e6:.0f} of {total / 1e6:.0f} MB")
-        except (OSError, http.client.HTTPException) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise storage_error(archive.parent, error) from error
-            raise NotDownloaded(
-                f"{dataset.title} cannot be downloaded ({getattr(error, 'reason', error)}): connect to the internet "
-                f"once, or unpack {archive.name} into {archive.parent}."
-            ) from error
+    """Fetch an archive; what came before a connection broke stays beside it, and the next time goes on from there."""
+    part = archive.with_name(f".{archive.name}.download")
+    try:
         if not check_integrity(str(part), dataset.md5):
-            raise ImagesError(
+            _receive(dataset, part, progress)
+        if not check_integrity(str(part), dataset.md5):
+            part.unlink()
+            raise NotDownloaded(
                 f"What came from {dataset.address} is cut off or altered: its checksum is not its authors'; try again."
             )
+        os.replace(part, archive)
+    except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            part.unlink(missing_ok=True)
+            raise storage_error(archive.parent, error) from error
+        raise NotDownloaded(
+            f"{dataset.title} cannot be downloaded ({getattr(error, 'reason', error)}): connect to the internet "
+            f"once, or unpack {archive.name} into {archive.parent}."
+        ) from error
+
+
+def _receive(dataset, part, progress):
+    """Write what a server sends behind what is there already.
+
+    Raises:
+        OSError: it does not send the archive, ends early, or takes too long.
+    """
+    there = part.stat().st_size if part.exists() else 0
+    try:
+        answer = open_answer(dataset.address, there)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not there:  # the server has nothing behind what is there: begin anew
+            raise
+        there, answer = 0, open_answer(dataset.address)
+    with answer:
+        if "html" in (answer.headers.get_content_type() or ""):
+            raise OSError("a web page came in its place; does this network ask for a log-in?")
+        there = there if answer.status == 206 else 0  # a server that cannot go on begins anew
+        length = length_of(answer)
+        total, received, shown, start = length and length + there, there, time.monotonic(), time.monotonic()
+        with open(part, "ab" if there else "wb") as file:
+            while chunk := answer.read1(1 << 20):
+                file.write(chunk)
+                received += len(chunk)
+                now = time.monotonic()
+                if received > LARGEST_ARCHIVE or (now - start > 60 and (received - there) / (now - start) < SLOWEST):
+                    raise OSError("it is too large" if received > LARGEST_ARCHIVE else "the connection is too slow")
+                if now - shown > 2 or received == total:
+                    shown = now
+                    of = f" of {total / 1e6:.0f}" if total else ""
+                    progress(f"downloading {dataset.title}: {received / 1e6:.0f}{of} MB")
+        if total and received < total:
+            raise OSError(f"the connection ended after {received / 1e6:.0f} of {total / 1e6:.0f} MB")

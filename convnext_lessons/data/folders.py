@@ -1,13 +1,17 @@
 """A folder of images: its two splits, their classes, and how one image is read."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from convnext_lessons.data.datasets import DATASETS, DataSet, ImagesError
+
+LONGEST = 50  # times its width: beyond, scaling the short side makes gigabytes of a few pixels
 
 
 def open_splits(folder: Path) -> dict[str, ImageFolder]:
@@ -25,16 +29,38 @@ def open_splits(folder: Path) -> dict[str, ImageFolder]:
 
 
 def read_image(file: str | Path | IO[bytes], name: str | None = None) -> Image.Image:
-    """An image in RGB, from a path or an open file; ``name`` is what an error calls it.
+    """An image in RGB, from a path or an open file; ``name`` is what an error calls it. Grey images of 16 bits are
+    scaled to 8.
 
     Raises:
-        ImagesError: it is no readable image.
+        ImagesError: it is no readable image, or one whose proportions or values no network of ours is meant for.
     """
+    name = name or printable(file)
     try:
+        if isinstance(file, str | Path) and not os.path.isfile(file):  # a pipe would be waited for, for ever
+            raise OSError("there is no such file")
         with Image.open(file) as opened:
-            return opened.convert("RGB")
+            if max(opened.size) > LONGEST * min(opened.size):
+                raise OSError(
+                    f"{opened.width}×{opened.height} pixels is more than {LONGEST} times as long as it is wide"
+                )
+            return _to_rgb(opened)
     except Exception as error:  # Pillow's formats each break in a way of their own
-        raise ImagesError(f"{name or file} is not a readable image ({error}); replace or delete it.") from error
+        raise ImagesError(f"{name} is not a readable image ({error}); replace or delete it.") from error
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        # Pillow would clip them to 255, which makes nearly all of them white.
+        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise OSError("its values are numbers of 32 bits, whose range nobody states; save it with 8 bits")
+    return image.convert("RGB")
+
+
+def printable(path: object) -> str:
+    """A path as words that can be printed, whatever bytes its name has."""
+    return os.fsencode(path).decode(errors="replace") if isinstance(path, str | Path) else str(path)
 
 
 def class_names(folders: Iterable[str]) -> tuple[str, ...]:
@@ -53,14 +79,34 @@ def common_square(sizes: Iterable[tuple[int, int]]) -> int:
 def describe_images(folder: Path, dataset: DataSet | None, square: int) -> str:
     """What is said beside every number measured on a folder of images."""
     squashed = f", squashed to {square}×{square}" if square else ""
-    return f"{dataset.title if dataset else folder.name}{squashed}"
+    return f"{dataset.title if dataset else printable(folder.name)}{squashed}"
 
 
 def _open_split(folder):
     try:
-        return ImageFolder(folder)
-    except (FileNotFoundError, NotADirectoryError) as error:
+        split = ImageFolder(folder)
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         raise ImagesError(
-            f"{folder} is missing or holds no folder of images for some class ({str(error).splitlines()[0]}); "
-            "a data set is a folder with train/ and val/, each with one folder of images for each class."
+            f"{printable(folder)} is missing or holds no folder of images for some class "
+            f"({str(error).splitlines()[0]}); a data set is a folder with train/ and val/, each with one folder of "
+            "images for each class."
         ) from error
+    split.samples = _without_repeated_folders(folder, split)
+    return split
+
+
+def _without_repeated_folders(folder, split):
+    """The samples of a split, each real folder once: a link to a folder above it would bring its images again and
+    again."""
+    labels, kept = {}, {}
+    for path, label in split.samples:
+        parent = os.path.dirname(path)
+        if parent not in kept:
+            real = os.path.realpath(parent)
+            if labels.setdefault(real, (label, parent))[0] != label:
+                raise ImagesError(
+                    f"{printable(parent)} and {printable(labels[real][1])} are the same folder, in two classes of "
+                    f"{printable(folder)}; remove the link."
+                )
+            kept[parent] = labels[real][1] == parent
+    return [(path, label) for path, label in split.samples if kept[os.path.dirname(path)]]

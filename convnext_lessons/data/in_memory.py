@@ -1,27 +1,40 @@
 """Images that fit into memory: decoded once, kept in a cache."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
-from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE
+from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE, Batch, standardize, training_batches
 from convnext_lessons.data.datasets import IMAGENETTE, ImagesError, NotDownloaded, locate
-from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+from convnext_lessons.data.folders import (
+    class_names,
+    common_square,
+    describe_images,
+    open_splits,
+    printable,
+    read_image,
+)
 from convnext_lessons.data.stand_in import SHAPES, render
 from convnext_lessons.system.settings import data_folder, fast_mode, images_asked_for
-from convnext_lessons.system.storage import save_tensors
+from convnext_lessons.system.storage import locked, save_tensors, sweep_parts
 
-CACHE_VERSION = 1
+if TYPE_CHECKING:
+    from convnext_lessons.runs.recipe import Recipe
+
+CACHE_VERSION = 2
 
 MARGIN = 1.25  # training pictures are kept a quarter larger than they are used, so that crops keep their detail
 
@@ -48,9 +61,22 @@ class Images:
     val: torch.Tensor
     val_labels: torch.Tensor
 
-    def to(self, device: str | torch.device) -> "Images":
+    def to(self, device: str | torch.device) -> Images:
         """The same pictures on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
+
+    def resized(self, size: int) -> Images:
+        """The same data set with validation pictures of ``size`` pixels, as ``load_images`` gives it."""
+        return load_images(self.source, size)
+
+    def batches(self, recipe: Recipe, seed: int = 0, epoch: int = 0) -> Iterator[Batch]:
+        """Yield (pictures, labels) of one epoch of training; see ``augmentation.training_batches``."""
+        return training_batches(self, recipe, seed, epoch)
+
+    @staticmethod
+    def standardize(pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures as a network takes them; see ``augmentation.standardize``."""
+        return standardize(pictures)
 
 
 _TENSORS = ("train", "train_labels", "val", "val_labels")
@@ -101,24 +127,32 @@ def _from_folder(folder, dataset, source, size, progress):
     splits = open_splits(folder)
     _check_room(folder, splits, size)
     fingerprint = _fingerprint(folder, splits, size)
-    path_hash = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    cache = data_folder() / "cache" / f"{folder.name}-{path_hash}-{size}.pt"
+    path_hash = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    cache = data_folder() / "cache" / f"{printable(folder.name)}-{path_hash}-{size}.pt"
     content = _read_cache(cache, fingerprint)
     if content is None:
-        content = {"fingerprint": fingerprint}
-        sizes = set()
-        for name, split in splits.items():
-            side = round(size * MARGIN) if name == "train" else size
-            progress(f"decoding {len(split.samples)} pictures of {folder.name}/{name}, once …")
-            content[name] = _decode([path for path, _ in split.samples], side, sizes)
-            content[f"{name}_labels"] = torch.tensor([label for _, label in split.samples])
-        content["squares"] = common_square(sizes)
-        content["checksum"] = _checksum(content)
-        save_tensors(content, cache)
-        content = _read_cache(cache, fingerprint)
+        with locked(cache, lambda: progress(f"another process decodes {printable(folder.name)}; waiting for it …")):
+            content = _read_cache(cache, fingerprint)
+            if content is None:
+                sweep_parts(cache)
+                content = _decode_folder(folder, splits, size, fingerprint, cache, progress)
     note = describe_images(folder, dataset, content["squares"])
     names = class_names(splits["train"].classes)
     return Images(source, note, names, size, **{key: content[key] for key in _TENSORS})
+
+
+def _decode_folder(folder, splits, size, fingerprint, cache, progress):
+    """The content of a cache file, decoded, and read again from the disk, where its memory is shared."""
+    content, sizes = {"fingerprint": fingerprint}, set()
+    for name, split in splits.items():
+        side = round(size * MARGIN) if name == "train" else size
+        progress(f"decoding {len(split.samples)} pictures of {printable(folder.name)}/{name}, once …")
+        content[name] = _decode([path for path, _ in split.samples], side, sizes)
+        content[f"{name}_labels"] = torch.tensor([label for _, label in split.samples])
+    content["squares"] = common_square(sizes)
+    content["checksum"] = _checksum(content)
+    save_tensors(content, cache)
+    return _read_cache(cache, fingerprint)
 
 
 def _fingerprint(folder, splits, size):
@@ -126,9 +160,14 @@ def _fingerprint(folder, splits, size):
     found = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN}".encode())
     for name, split in splits.items():
         for path, _ in split.samples:
-            status = os.stat(path)
-            line = f"{name} {os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n"
-            found.update(line.encode())
+            try:
+                status = os.stat(path)
+            except OSError as error:  # such as a link that leads nowhere
+                raise ImagesError(
+                    f"{printable(path)} cannot be read ({error.strerror}); replace or delete it."
+                ) from error
+            found.update(f"{name} {status.st_size} {status.st_mtime_ns} ".encode())
+            found.update(os.fsencode(os.path.relpath(path, folder)) + b"\n")
     return found.hexdigest()
 
 

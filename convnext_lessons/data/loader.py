@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from convnext_lessons.runs.recipe import Recipe
 
 VALIDATION_BATCH = 256
+
+
+class LoaderError(CourseError):
+    """A loader process ended before its time."""
+
 
 AnyImages = Images | ImagesOnDisk | ShardImages
 
@@ -156,16 +162,36 @@ def _make_loader(dataset, device, workers, **settings):
         # Never a fork: a notebook's kernel and a GPU's driver have threads, which a fork would cut off.
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         settings |= {"num_workers": workers, "multiprocessing_context": method, "persistent_workers": True}
+        settings["worker_init_fn"] = _end_with_parent
     # A generator of its own, since a loader that begins draws from one, and training's would move on.
     return DataLoader(dataset, pin_memory=device.type == "cuda", generator=torch.Generator(), **settings)
 
 
+def _end_with_parent(_):
+    """In a loader process: end when the process that trains does, also when that was killed. torch watches the fork
+    server in its place, which lives for as long as its children."""
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _to_device(device, batches):
-    for batch in batches:
-        if isinstance(batch, CourseError):
-            raise batch
-        pictures, labels = batch
-        yield (
-            pictures.to(device, memory_format=torch.channels_last, non_blocking=True),
-            labels.to(device, non_blocking=True),
-        )
+    try:
+        for batch in batches:
+            if isinstance(batch, CourseError):
+                raise batch
+            pictures, labels = batch
+            yield (
+                pictures.to(device, memory_format=torch.channels_last, non_blocking=True),
+                labels.to(device, non_blocking=True),
+            )
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if "worker" not in str(error) and isinstance(error, RuntimeError):
+            raise
+        raise LoaderError(
+            "A loader process ended; did the machine run out of memory? Start again with fewer --workers: the run goes "
+            "on from its last checkpoint."
+        ) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pickle
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +53,7 @@ class ImageFiles(Dataset):
     copied into each process of a loader, and tensors are shared between them."""
 
     def __init__(self, split: ImageFolder):
-        names = np.array([path.encode() for path, _ in split.samples])
+        names = np.array([os.fsencode(path) for path, _ in split.samples])
         self.paths = torch.from_numpy(names.view(np.uint8).reshape(len(names), -1).copy())
         self.labels = torch.tensor([label for _, label in split.samples])
 
@@ -60,7 +62,7 @@ class ImageFiles(Dataset):
 
     def path(self, index: int) -> str:
         """Where a picture is."""
-        return self.paths[index].numpy().tobytes().rstrip(b"\0").decode()
+        return os.fsdecode(self.paths[index].numpy().tobytes().rstrip(b"\0"))
 
     def __getitem__(self, index):
         return read_image(self.path(index)), self.labels[index]
@@ -107,8 +109,12 @@ def _imagenet(folder, progress):
         with _safe_unpacking():
             try:
                 splits[name] = ImageNet(folder, name)
-            except (RuntimeError, OSError, tarfile.TarError) as error:
-                raise ImagesError(f"ImageNet in {folder} cannot be read ({str(error).splitlines()[0]}).") from error
+            except (RuntimeError, OSError, ValueError, tarfile.TarError, pickle.UnpicklingError) as error:
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise ImagesError(
+                    f"ImageNet in {folder} cannot be read ({reason}); if it is another data set, move its "
+                    f"{' or '.join(IMAGENET_ARCHIVES)} away."
+                ) from error
         if len(splits[name]) != expected:
             raise ImagesError(
                 f"{folder}/{name} holds {len(splits[name]):,} pictures where ImageNet has {expected:,}; "

@@ -10,13 +10,12 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from convnext_lessons.data.datasets import IMAGENETTE
 from convnext_lessons.data.in_memory import load_images
-from convnext_lessons.figures.tables import Table
 from convnext_lessons.model.architecture import LAYERS, RESNET50
 from convnext_lessons.model.cost import time_network
 from convnext_lessons.model.network import build
@@ -28,6 +27,9 @@ from convnext_lessons.runs.significance import pooled_spread
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import fast_mode, reference_folder
 from convnext_lessons.training.trainer import train
+
+if TYPE_CHECKING:
+    from convnext_lessons.figures.tables import Table
 
 PILOT_STEPS = ("0", "6", "8", "11")
 
@@ -290,8 +292,10 @@ def choose_variant(summary: dict[str, dict[str, Any]]) -> str:
     return min(near, key=near.get)
 
 
-def pilot_table(runs: Sequence[RunRecord]) -> Table:
+def pilot_table(runs: Sequence[RunRecord]) -> "Table":
     """The pilot's table, best mean first, the chosen variant marked."""
+    from convnext_lessons.figures.tables import Table  # needs matplotlib, which a bare GPU machine lacks
+
     summary = summarize_pilot(runs)
     ordered = sorted(summary, key=lambda variant: -summary[variant]["mean"])
     rows = []

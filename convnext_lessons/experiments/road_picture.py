@@ -22,7 +22,7 @@ def road_picture() -> Path:
 def draw_road_picture() -> Path:
     """Draw the road, summed up, for the README, with a hash inside of what it was drawn from."""
     info = PngInfo()
-    info.add_text("source_hash", hash_sources([], STORED))
+    info.add_text("source_hash", hash_sources([draw_summary.__name__], STORED))
     with Image.open(io.BytesIO(draw_summary().png())) as drawn, atomic(road_picture()) as part:
         drawn.save(part, "png", optimize=True, pnginfo=info)
     return road_picture()
@@ -31,4 +31,4 @@ def draw_road_picture() -> Path:
 def road_picture_is_fresh() -> bool:
     """Whether the README's picture was drawn from what is stored now."""
     with Image.open(road_picture()) as drawn:
-        return drawn.text.get("source_hash") == hash_sources([], STORED)
+        return drawn.text.get("source_hash") == hash_sources([draw_summary.__name__], STORED)

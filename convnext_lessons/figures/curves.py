@@ -31,7 +31,9 @@ def draw_curves(stored: Sequence[RunRecord], mine: Sequence[RunRecord] = (), by:
         if where := describe_position(run, stored):
             title += f"\nyour run of {group_name(run)}: {where}"
     # From the left, since a legend beside many curves makes the axes narrow.
-    axes.set_title(title if theirs or ours else "no stored runs at this scale yet", size=10, loc="left")
+    # Without TeX, since a folder may have a $ in its name.
+    title = title if theirs or ours else "no stored runs at this scale yet"
+    axes.set_title(title, size=10, loc="left", parse_math=False)
     return Plot(figure, _curves_in_words(stored, mine))
 
 

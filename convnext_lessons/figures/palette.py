@@ -3,3 +3,5 @@
 SPATIAL, POINTWISE, NORM, ACTIVATION = "#0072B2", "#8CCBEE", "#009E73", "#F0E442"
 STREAM, CHANGED, INK, SOFT, PAPER_WHITE = "#BBBBBB", "#D55E00", "#222222", "#666666", "#FFFFFF"
 BEFORE, AFTER, MINE = STREAM, SPATIAL, CHANGED  # two networks beside each other, and what the reader ran
+FAINT = "#EEEEEE"  # the ground under a mask
+STAGES = ("#CFE8F7", POINTWISE, "#3F96CC", "#00507D")  # stage 1 to stage 4

@@ -31,8 +31,11 @@ class Table:
     code: bool = False
 
     def markdown(self) -> str:
-        """The table for a page of Markdown, without its note."""
-        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        """The table for a page of Markdown, without its note; the first cells of marked rows are bold."""
+        rows = [
+            [f"**{first}**" if index in self.marked else first, *rest] for index, (first, *rest) in enumerate(self.rows)
+        ]
+        lines = [self.head, ["---"] * len(self.head), *rows]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
     def __repr__(self):

@@ -3,8 +3,14 @@
 import os
 from pathlib import Path
 
+from convnext_lessons.system.errors import CourseError
+
 PACKAGE = Path(__file__).resolve().parent.parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
+
+
+class SettingError(CourseError):
+    """An environment variable that says nothing usable."""
 
 
 def fast_mode() -> bool:
@@ -25,13 +31,20 @@ def images_asked_for() -> str | None:
 
 def data_folder() -> Path:
     """Where images, caches and the learner's runs live: ``CONVNEXT_LESSONS_DATA``, or ``data/`` of the checkout, or
-    the user's cache folder."""
+    the user's cache folder.
+
+    Raises:
+        SettingError: the variable names no folder.
+    """
     asked = os.environ.get("CONVNEXT_LESSONS_DATA")
-    if asked:
-        return Path(asked).expanduser().resolve()
-    if CHECKOUT:
-        return CHECKOUT / "data"
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "convnext-lessons"
+    try:
+        if asked:
+            return Path(asked).expanduser().resolve()
+        if CHECKOUT:
+            return CHECKOUT / "data"
+        return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "convnext-lessons"
+    except (OSError, RuntimeError) as error:  # a user without a home, or links that loop
+        raise SettingError(f"CONVNEXT_LESSONS_DATA is {asked!r}, which is no folder ({error}).") from error
 
 
 def reference_folder() -> Path:
@@ -40,4 +53,4 @@ def reference_folder() -> Path:
 
 
 def _is_on(name):
-    return os.environ.get(name, "0") not in ("", "0")
+    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")

@@ -8,6 +8,7 @@ from convnext_lessons.training.budget import Budget, BudgetError, measure_loader
 from convnext_lessons.training.checkpoints import CheckpointError, read_log
 from convnext_lessons.training.trainer import (
     Run,
+    Trainer,
     TrainingError,
     TrainOptions,
     estimate_seconds,
@@ -32,6 +33,7 @@ __all__ = [
     "CheckpointError",
     "Run",
     "TrainOptions",
+    "Trainer",
     "TrainingError",
     "TransferError",
     "estimate_seconds",

@@ -20,7 +20,10 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 TOKEN = "for-this-test-only"
 LESSONS = ("01_stage_ratio", "04_inverted_bottleneck", "08_fewer_activations", "12_imagenet_recipe")
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: install it, or name one in CHROMIUM")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: install it, or name one in CHROMIUM"),
+]
 
 CELLS = """() => {
   const cells = [...window.jupyterapp.shell.currentWidget.content.model.cells];

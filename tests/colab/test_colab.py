@@ -20,7 +20,10 @@ PYTHON, BUNDLE = os.environ.get("COLAB_PYTHON"), os.environ.get("COLAB_BUNDLE")
 STAND_IN = Path(__file__).parent / "stand_in"
 LESSONS = (0, 4, 8, 12)
 
-pytestmark = pytest.mark.skipif(not (PYTHON and BUNDLE), reason="no environment like Colab's: run `make test-colab`")
+pytestmark = [
+    pytest.mark.colab,
+    pytest.mark.skipif(not (PYTHON and BUNDLE), reason="no environment like Colab's: run `make test-colab`"),
+]
 
 
 @pytest.fixture

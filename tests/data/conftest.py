@@ -1,9 +1,13 @@
 """Small data sets: two folders of images, and archives that take the place of those that are downloaded."""
 
 import hashlib
+import http.server
 import io
+import re
 import tarfile
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -75,13 +79,61 @@ def pack():
     return pack
 
 
+class FaultyHandler(http.server.BaseHTTPRequestHandler):
+    """Serves files by their whole path on this machine, and goes wrong as its server's ``fault`` says."""
+
+    def do_GET(self):
+        fault, path = self.server.fault, Path(self.path)
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        if not path.is_file():
+            return self.send_error(404)
+        if fault == "html":
+            return self.answer(b"<html>Please log in</html>", type="text/html")
+        if fault and fault.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", fault[3:])
+            return self.end_headers()
+        content = path.read_bytes()
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(wanted[1]) if wanted and fault != "no range" else 0
+        if first >= len(content):
+            return self.send_error(416)
+        content = content[first:]
+        sent = content[: len(content) // 2] if fault in ("cut", "cut without length") else content
+        length = {"cut without length": None, "no length": None, "length of words": "many"}.get(fault, len(content))
+        return self.answer(sent, 206 if first else 200, length)
+
+    def answer(self, content, code=200, length=..., type="application/octet-stream"):
+        self.send_response(code)
+        self.send_header("Content-Type", type)
+        length = len(content) if length is ... else length
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
-def publish(tmp_path, monkeypatch):
+def server():
+    """A server on this machine, with ``.address(path)`` of a file, ``.fault`` and ``.requests``."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), FaultyHandler) as server:
+        server.fault, server.requests = None, []
+        server.address = lambda path: f"http://127.0.0.1:{server.server_port}{path}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch, server):
     """``publish(dataset, archive)``: an archive with two images in train and one in val is online in the place of a
     data set's; without an archive nothing is online. Returns the ``DataSet``, which now goes by the name."""
 
     def publish(dataset, archive=None, md5=None):
-        address = (archive or tmp_path / "not online.tgz").as_uri()
+        address = server.address(archive or tmp_path / "not online.tgz")
         md5 = md5 or (hashlib.md5(archive.read_bytes()).hexdigest() if archive else dataset.md5)
         small = replace(dataset, counts=SMALL, address=address, md5=md5)
         monkeypatch.setitem(DATASETS, dataset.name, small)

@@ -1,11 +1,11 @@
-import email.message
 import errno
 import hashlib
 import http.client
-import io
+import itertools
 import os
 import tarfile
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +77,11 @@ def test_a_data_set_without_a_checksum_is_refused(md5, refuses):
     assert issubclass(ImagesError, CourseError)
 
 
+def listed(folder):
+    """What is in a folder beside locks."""
+    return [name for name in os.listdir(folder) if not name.endswith(".lock")]
+
+
 # Where they are -------------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +132,7 @@ def test_a_data_set_is_downloaded_and_unpacked(dataset, published, tmp_path):
     folder = dataset_folder(published(dataset), tmp_path / "root", told.append)
     assert folder == tmp_path / "root" / dataset.folder
     assert len(list(folder.glob(f"train/{next(iter(dataset.classes))}/*.JPEG"))) == 2
-    assert os.listdir(tmp_path / "root") == [dataset.folder]
+    assert listed(tmp_path / "root") == [dataset.folder]
     assert sorted(os.listdir(folder)) == ["train", "val"]
     assert told[0].startswith(f"downloading {dataset.title}")
 
@@ -161,9 +166,9 @@ def test_a_cut_off_download_is_refused_and_removed(publish, members, pack, tmp_p
     archive = pack(members(IMAGENETTE), tmp_path / "a.tgz")
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     archive.write_bytes(archive.read_bytes()[:-100])
-    with refuses(ImagesError, "checksum", archive.as_uri()):
+    with refuses(NotDownloaded, "checksum", archive.name):
         dataset_folder(publish(IMAGENETTE, archive, md5), tmp_path / "root", silent)
-    assert os.listdir(tmp_path / "root") == []
+    assert listed(tmp_path / "root") == []
 
 
 def test_a_cut_off_archive_on_the_disk_is_downloaded_again(published, tmp_path):
@@ -177,7 +182,7 @@ def test_an_unpacking_that_breaks_off_leaves_no_folder(publish, members, pack, t
     archive.write_bytes(archive.read_bytes()[:-600])
     with refuses(ImagesError, "unpack", "imagenette2-160.tgz"):
         dataset_folder(publish(IMAGENETTE, archive), tmp_path / "root", silent)
-    assert os.listdir(tmp_path / "root") == ["imagenette2-160.tgz"]
+    assert listed(tmp_path / "root") == ["imagenette2-160.tgz"]
 
 
 def test_an_interrupted_unpacking_leaves_no_folder(published, tmp_path, monkeypatch):
@@ -188,7 +193,7 @@ def test_an_interrupted_unpacking_leaves_no_folder(published, tmp_path, monkeypa
     monkeypatch.setattr(tarfile.TarFile, "extractall", stop)
     with pytest.raises(KeyboardInterrupt):
         dataset_folder(small, tmp_path / "root", silent)
-    assert os.listdir(tmp_path / "root") == ["imagenette2-160.tgz"]
+    assert listed(tmp_path / "root") == ["imagenette2-160.tgz"]
 
 
 @by_name
@@ -196,7 +201,7 @@ def test_an_archive_with_other_counts_leaves_no_folder(dataset, publish, members
     small = publish(dataset, pack(members(dataset, train=1), tmp_path / "a.tgz"))
     with refuses(ImagesError, f"1 images where {dataset.title} has 2"):
         dataset_folder(small, tmp_path / "root", silent)
-    assert os.listdir(tmp_path / "root") == [f"{dataset.folder}.tgz"]
+    assert listed(tmp_path / "root") == [f"{dataset.folder}.tgz"]
 
 
 @pytest.mark.parametrize("name", ["../evil.JPEG", "imagenette2-160/../../evil.JPEG"])
@@ -204,7 +209,7 @@ def test_an_archive_that_reaches_outside_is_refused(publish, members, pack, tmp_
     small = publish(IMAGENETTE, pack([*members(IMAGENETTE), (name, b"evil")], tmp_path / "a.tgz"))
     with refuses(ImagesError, "unpack"):
         dataset_folder(small, tmp_path / "deep" / "root", silent)
-    assert os.listdir(tmp_path / "deep" / "root") == ["imagenette2-160.tgz"]
+    assert listed(tmp_path / "deep" / "root") == ["imagenette2-160.tgz"]
     assert not list(tmp_path.rglob("evil.JPEG"))
 
 
@@ -222,22 +227,73 @@ def test_a_bad_connection_counts_as_none(failure, monkeypatch, refuses):
     def fail(*args, **kwargs):
         raise failure
 
-    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", fail)
     with refuses(NotDownloaded, "cannot be downloaded"):
         load_images("imagenette", 16, silent)
 
 
-def test_a_full_disk_is_not_a_bad_connection(publish, tmp_path, monkeypatch, refuses):
-    class Full(io.BytesIO):
-        headers = email.message.Message()
+def test_a_full_disk_is_not_a_bad_connection(published, tmp_path, monkeypatch, refuses):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        def read(self, *args):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Full())
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", full)
     with refuses(StorageError, "full"):
-        dataset_folder(publish(IMAGENETTE), tmp_path / "root", silent)
-    assert os.listdir(tmp_path / "root") == []
+        dataset_folder(published(IMAGENETTE), tmp_path / "root", silent)
+    assert listed(tmp_path / "root") == []
+
+
+@pytest.mark.parametrize("fault", ["cut", "html", "to file:///etc/hostname", "to ftp://127.0.0.1:1/x"])
+def test_an_answer_that_is_not_the_archive_counts_as_none(published, server, tmp_path, fault, refuses):
+    small, server.fault = published(IMAGENETTE), fault
+    with refuses(NotDownloaded, "Imagenette v2"):
+        dataset_folder(small, tmp_path / "root", silent)
+    server.fault = None
+    assert dataset_folder(small, tmp_path / "root", silent).is_dir()
+
+
+@pytest.mark.parametrize("fault", ["no length", "length of words"])
+def test_an_archive_may_come_without_its_length(published, server, tmp_path, fault):
+    small, server.fault = published(IMAGENETTE), fault
+    assert dataset_folder(small, tmp_path / "root", silent).is_dir()
+
+
+@pytest.mark.parametrize(("fault", "first"), [(None, "bytes="), ("no range", "bytes=")])
+def test_a_download_that_broke_off_goes_on(published, server, tmp_path, refuses, fault, first):
+    small, server.fault = published(IMAGENETTE), "cut"
+    with refuses(NotDownloaded, "ended after"):
+        dataset_folder(small, tmp_path / "root", silent)
+    server.fault = fault
+    assert dataset_folder(small, tmp_path / "root", silent).is_dir()
+    assert server.requests[-1][1].startswith(first) and len(server.requests) == 2
+
+
+def test_a_broken_off_download_of_something_else_is_begun_anew(published, server, tmp_path, refuses):
+    small = published(IMAGENETTE)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / ".imagenette2-160.tgz.download").write_bytes(b"x" * 1_000_000)
+    assert dataset_folder(small, tmp_path / "root", silent).is_dir()
+
+
+def test_a_connection_that_trickles_is_given_up(published, tmp_path, monkeypatch, refuses):
+    clock = itertools.count(0, 90)
+    monkeypatch.setattr("convnext_lessons.data.datasets.time.monotonic", lambda: next(clock))
+    with refuses(NotDownloaded, "too slow"):
+        dataset_folder(published(IMAGENETTE), tmp_path / "root", silent)
+
+
+def test_processes_that_start_together_fetch_once(published, server, tmp_path):
+    small, told = published(IMAGENETTE), []
+    with ThreadPoolExecutor(3) as pool:
+        folders = list(pool.map(lambda _: dataset_folder(small, tmp_path / "root", told.append), range(3)))
+    assert set(folders) == {tmp_path / "root" / "imagenette2-160"}
+    assert len(server.requests) == 1
+
+
+def test_what_a_killed_unpacking_left_is_swept(published, tmp_path):
+    left = tmp_path / "root" / ".imagenette2-160.abcd.part"
+    (left / "train").mkdir(parents=True)
+    dataset_folder(published(IMAGENETTE), tmp_path / "root", silent)
+    assert listed(tmp_path / "root") == ["imagenette2-160"]
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 9469), ("val", 3925)])

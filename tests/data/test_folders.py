@@ -1,11 +1,15 @@
 import io
+import os
+import pickle
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from convnext_lessons.data import DATASETS, IMAGENETTE, ImagesError, load_images
+from convnext_lessons.data import DATASETS, IMAGENETTE, ImagesError, load_images, open_images
 from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+from convnext_lessons.runs.recipes import PAPER
 
 pytestmark = pytest.mark.usefixtures("full_mode")
 
@@ -121,3 +125,85 @@ def test_a_data_set_is_described_by_its_title_and_a_folder_by_its_name(pets):
     assert describe_images(pets, IMAGENETTE, 0) == IMAGENETTE.title
     assert describe_images(pets, None, 0) == "pets"
     assert describe_images(pets, None, 20) == "pets, squashed to 20×20"
+
+
+# Folders that no data set should be, and some are ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_images_of_16_bits_are_scaled(tmp_path, suffix):
+    values = np.array([[0, 1000], [32_768, 65_535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"x.{suffix}")
+    image = np.asarray(read_image(tmp_path / f"x.{suffix}"))
+    assert image.shape == (2, 2, 3)
+    assert image[..., 0].tolist() == [[0, 3], [127, 255]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_values_whose_range_nobody_states_are_refused(tmp_path, dtype, refuses):
+    Image.fromarray(np.array([[0, 1], [2, 3]], dtype)).save(tmp_path / "x.tif")
+    with refuses(ImagesError, "x.tif", "8 bits"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_a_line_of_pixels_is_refused(tmp_path, refuses):
+    Image.new("RGB", (4000, 1)).save(tmp_path / "x.png")
+    with refuses(ImagesError, "4000×1"):
+        read_image(tmp_path / "x.png")
+
+
+def test_a_pipe_is_not_waited_for(pets, refuses):
+    os.mkfifo(pets / "train" / "cat" / "x.png")
+    with refuses(ImagesError, "x.png"):
+        load_images(pets, 8, silent)
+
+
+def test_a_link_to_a_folder_above_brings_nothing_twice(pets):
+    (pets / "train" / "cat" / "up").symlink_to(".")
+    assert len(open_splits(pets)["train"].samples) == 4
+
+
+def test_one_folder_in_two_classes_is_refused(pets, refuses):
+    (pets / "train" / "cat" / "more").symlink_to(pets / "train" / "dog")
+    with refuses(ImagesError, "the same folder", "cat", "dog"):
+        open_splits(pets)
+
+
+def test_a_link_to_a_folder_elsewhere_brings_its_images(pets, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(pets / "train" / "cat" / "0.jpg", tmp_path / "elsewhere" / "2.jpg")
+    (pets / "train" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    assert len(open_splits(pets)["train"].samples) == 5
+
+
+def test_a_link_that_leads_nowhere_is_named(pets, refuses):
+    (pets / "train" / "cat" / "9.jpg").symlink_to("nowhere.jpg")
+    with refuses(ImagesError, "9.jpg", "replace or delete"):
+        load_images(pets, 8, silent)
+
+
+def test_a_name_in_another_encoding_is_read(pets):
+    folder = os.fsencode(pets / "train" / "cat")
+    os.rename(folder + b"/0.jpg", folder + b"/\xff.jpg")
+    assert load_images(pets, 8, silent).train.shape[0] == 4
+    images = open_images(PAPER, str(pets))
+    assert [images.train[index][0].size for index in range(4)].count((24, 16)) == 2
+
+
+def test_a_broken_image_with_such_a_name_is_named(pets, refuses):
+    with open(os.fsencode(pets / "train" / "cat") + b"/\xff.jpg", "wb") as file:
+        file.write(b"nothing")
+    with refuses(ImagesError, "\ufffd.jpg"):
+        load_images(pets, 8, silent)
+
+
+@pytest.mark.parametrize("source", ["a\0b", "x" * 300])
+def test_impossible_paths_are_refused(source, refuses):
+    with refuses(ImagesError, "no folder"):
+        load_images(source, 8, silent)
+
+
+def test_another_file_called_meta_is_not_imagenets(pets, refuses):
+    (pets / "meta.bin").write_bytes(pickle.dumps({"a": 1}))
+    with refuses(ImagesError, "ImageNet", "move its"):
+        open_images(PAPER, str(pets))

@@ -1,8 +1,15 @@
+import contextlib
+import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import torch
 
 from convnext_lessons.data import ImagesError, Validation, open_images, stand_in, training_stream
-from convnext_lessons.data.loader import default_workers
+from convnext_lessons.data.loader import LoaderError, default_workers
 from convnext_lessons.runs.recipes import PAPER, POCKET
 from convnext_lessons.system.distributed import Process
 
@@ -93,3 +100,67 @@ def test_images_in_memory_come_as_a_stream_too():
         assert torch.equal(one, other) and torch.equal(label, same)
     seen = torch.cat([labels for _, labels in Validation(images, recipe, CPU)])
     assert torch.equal(seen, images.val_labels)
+
+
+def test_a_loader_process_that_is_killed_is_one_sentence(grey, refuses):
+    images = open_images(RECIPE, str(grey))
+    batches = training_stream(images, RECIPE.change(epochs=1000), 0, 0, CPU, workers=1)
+    next(batches)
+    for child in multiprocessing.active_children():
+        child.kill()
+    with refuses(LoaderError, "memory", "--workers"):
+        for _ in batches:
+            pass
+
+
+READER = """
+import sys, time
+import torch
+from convnext_lessons.data import open_images, training_stream
+from convnext_lessons.runs.recipes import PAPER
+
+if __name__ == "__main__":
+    recipe = PAPER.change(image_size=32, epochs=1000, batch_size=8, warmup_epochs=1)
+    batches = training_stream(open_images(recipe, sys.argv[1]), recipe, 0, 0, torch.device("cpu"), workers=2)
+    next(batches)
+    print("reading", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_loader_processes_end_with_the_process_that_trains(grey, tmp_path):
+    (tmp_path / "reader.py").write_text(READER)
+    reader = subprocess.Popen([sys.executable, tmp_path / "reader.py", grey], stdout=subprocess.PIPE, text=True)
+    assert reader.stdout.readline() == "reading\n"
+    mine = descendants(reader.pid)
+    assert len(mine) >= 2
+    reader.kill()
+    reader.wait()
+    end = time.monotonic() + 30
+    while alive(mine) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not alive(mine)
+
+
+def descendants(pid):
+    """Process numbers of the children of a process, and of theirs."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            parents[int(status.parent.name)] = int(fields[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids):
+    return [pid for pid in pids if b"python" in command(pid)]
+
+
+def command(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

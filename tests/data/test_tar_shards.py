@@ -1,9 +1,7 @@
-import functools
-import http.server
+import io
 import json
 import shutil
 import tarfile
-import threading
 
 import numpy as np
 import pytest
@@ -137,23 +135,158 @@ def test_tar_files_do_not_replace_a_folder(folder, tmp_path, refuses):
         write_shards(folder, tmp_path)
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.mark.skipif(not shutil.which("curl"), reason="webdataset downloads with curl")
-def test_tar_files_come_over_a_network(described, full_mode, refuses):
-    serve = functools.partial(Quiet, directory=described.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/shards.json"
-        images = open_images(RECIPE, address)
-        near = open_images(RECIPE, str(described))
-        for (one, label), (other, same) in zip(stream(images), stream(near), strict=True):
-            assert torch.equal(one, other) and torch.equal(label, same)
-        server.shutdown()
+def test_tar_files_come_over_a_network(images, described, server, full_mode, refuses):
+    remote = open_images(RECIPE, server.address(described))
+    for (one, label), (other, same) in zip(stream(remote), stream(images), strict=True):
+        assert torch.equal(one, other) and torch.equal(label, same)
+    server.fault = "cut"
+    with refuses(ImagesError, "tar file", "ended early"):
+        stream(remote)
+    server.shutdown()
+    server.server_close()
     with refuses(ImagesError, "tar file"):
-        stream(images)
+        stream(remote)
     with refuses(ImagesError, "shards.json"):
-        open_images(RECIPE, address)
+        open_images(RECIPE, server.address(described))
+
+
+# What a stranger's description may and may not do ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def describe(described, tmp_path):
+    """``describe(train=…, …)`` writes the description of the small set with other content, beside its tar files."""
+
+    def describe(split="train", **changes):
+        content = json.loads(described.read_text())
+        top = {name: changes.pop(name) for name in ("note", "classes") if name in changes}
+        content |= top
+        content[split] |= changes
+        folder = tmp_path / "set"
+        if not folder.exists():
+            shutil.copytree(described.parent, folder)
+        (folder / "shards.json").write_text(json.dumps(content))
+        return folder / "shards.json"
+
+    return describe
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("where", ["disk", "network"])
+@pytest.mark.parametrize("name", ["pipe:touch {}; cat x.tar", "gs://bucket/x.tar", "scp:host:x.tar", "file://{}"])
+def test_nothing_but_http_is_ever_opened(describe, server, tmp_path, split, where, name, full_mode, refuses):
+    pwned = tmp_path / "pwned"
+    path = describe(split, shards=[name.format(pwned)], counts=[])
+    address = str(path) if where == "disk" else server.address(path)
+    if where == "disk" and "://" not in name:  # a file of that odd name, which is not there
+        images = open_images(RECIPE, address)
+        with refuses(ImagesError, "tar file"):
+            stream(images)
+            list(Validation(images, RECIPE, CPU))
+    else:
+        with refuses(ImagesError, "http"):
+            open_images(RECIPE, address)
+            list(Validation(open_images(RECIPE, address), RECIPE, CPU))
+    assert not pwned.exists()
+
+
+@pytest.mark.parametrize("name", ["../other.tar", "/etc/hostname"])
+def test_a_description_on_the_disk_names_files_below_its_folder_only(describe, name, refuses):
+    with refuses(ImagesError, "below its own folder", name):
+        open_shards(str(describe(shards=[name], counts=[])))
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1:1/x.json"])
+def test_a_redirection_stays_with_http(described, server, target, refuses):
+    server.fault = f"to {target}"
+    with refuses(ImagesError, "edirect", target):
+        open_shards(server.address(described))
+
+
+def test_redirections_end(described, server, refuses):
+    server.fault = f"to {server.address(described)}"
+    with refuses(ImagesError, "shards.json"):
+        open_shards(server.address(described))
+    assert len(server.requests) <= 8
+
+
+@pytest.mark.parametrize("address", ["http://[bad/x.json", "gopher://x/x.json", "data:,{}.json"])
+def test_addresses_that_are_none_are_refused(address, refuses):
+    with refuses(ImagesError, address):
+        open_shards(address)
+
+
+@pytest.mark.parametrize("count", ["many", None, 3.5, -1, True, 10**20])
+def test_impossible_counts_are_refused(describe, count, refuses):
+    with refuses(ImagesError, "the count of train"):
+        open_shards(str(describe(count=count)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": "ab"}, "classes"),
+        ({"classes": []}, "classes"),
+        ({"classes": [1, 2]}, "classes"),
+        ({"note": 7}, "note"),
+        ({"shards": "train-000000.tar"}, "shards of train"),
+        ({"counts": [1, 2]}, "counts of train"),
+    ],
+)
+def test_impossible_values_are_refused(describe, changes, words, refuses):
+    with refuses(ImagesError, words):
+        open_shards(str(describe(**changes)))
+
+
+def test_a_description_without_end_is_not_read(describe, monkeypatch, refuses):
+    monkeypatch.setattr("convnext_lessons.data.tar_shards.LARGEST_DESCRIPTION", 100)
+    with refuses(ImagesError, "larger than"):
+        open_shards(str(describe()))
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def png(value=7):
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), (value,) * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([], "0 samples"),
+        ([("picture", b"x"), ("label", b"0")], "0 samples"),
+        ([("a.png", png())], "no label"),
+        ([("a.cls", b"0")], "no picture"),
+        *(([("a.png", png()), ("a.cls", label)], "label") for label in (b"99", b"-1", b"cat", b"1.0", b"")),
+        ([("a.png", b"no picture"), ("a.cls", b"0")], "not a readable image"),
+    ],
+)
+def test_tar_files_of_something_else_are_told(describe, members, words, full_mode, refuses):
+    path = describe(shards=["odd.tar"], counts=[])
+    write_tar(path.parent / "odd.tar", members)
+    with refuses(ImagesError, words):
+        stream(open_images(RECIPE, str(path)))
+
+
+def test_a_tar_file_with_fewer_samples_than_promised_is_told(describe, full_mode, refuses):
+    path = describe(shards=["short.tar"], counts=[48])
+    write_tar(
+        path.parent / "short.tar",
+        [(f"{n}.{kind}", data) for n in "ab" for kind, data in (("png", png()), ("cls", b"0"))],
+    )
+    with refuses(ImagesError, "holds 2 samples where 48 were promised"):
+        stream(open_images(RECIPE, str(path)))
+
+
+def test_a_member_that_claims_to_be_huge_is_not_read(describe, monkeypatch, full_mode, refuses):
+    monkeypatch.setattr("convnext_lessons.data.tar_shards.LARGEST_FILE", 10)
+    with refuses(ImagesError, "claims", "bytes"):
+        stream(open_images(RECIPE, str(describe())))

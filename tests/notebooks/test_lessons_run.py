@@ -1,13 +1,14 @@
 """Every lesson executed from top to bottom in fast mode, and its committed form held against the rules of the house."""
 
+import ast
 import re
 
 import nbformat
 import pytest
 
-from convnext_lessons.classroom.colab import repository, stamp
+from convnext_lessons.classroom.colab import repository_address, stamp
 from convnext_lessons.classroom.notebooks import execute, is_fresh, list_lessons
-from convnext_lessons.model.roadmap import STEPS
+from convnext_lessons.model import STEPS
 
 SPINE = (
     "Where we are",
@@ -92,14 +93,37 @@ def test_committed_pages_read_well_without_a_kernel(path, read):
 @every_lesson
 def test_lessons_keep_their_limits(path, read):
     words = sum(len(cell.source.split()) for cell in read.cells if cell.cell_type == "markdown")
-    assert len(read.cells) <= 35 and words <= 1500
+    assert len(read.cells) <= 40 and words <= 1700
     assert max(len(cell.source.splitlines()) for cell in code(read)) <= 25
+
+
+def imports(notebook):
+    """The modules of the course that a notebook imports from, as dotted names."""
+    for cell in code(notebook):
+        lines = (line for line in cell.source.splitlines() if not line.lstrip().startswith(("!", "%")))
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                # "from convnext_lessons import model" is the face model, too.
+                inner = node.module == "convnext_lessons"
+                names = [f"{node.module}.{alias.name}" for alias in node.names] if inner else [node.module]
+            yield from (name for name in names if name.split(".")[0] == "convnext_lessons")
+
+
+@every_lesson
+def test_lessons_import_from_few_faces_and_never_past_one(path, read):
+    found = set(imports(read))
+    assert all(len(name.split(".")) == 2 for name in found), f"past a face: {sorted(found)}"
+    assert "convnext_lessons.experiments" not in found, "the authors' tools are no part of a lesson"
+    assert 1 <= len(found) <= 5
 
 
 @every_lesson
 def test_lessons_share_the_set_up_cell_and_say_where_they_live(path, read):
     stamped = nbformat.read(path, as_version=4)
-    stamp(stamped, path.name, repository())
+    stamp(stamped, path.name, repository_address())
     assert [cell.source for cell in stamped.cells] == [cell.source for cell in read.cells], "run convnext-lessons stamp"
     assert code(read)[0].source.startswith("from importlib.util import find_spec")
     assert "open_lesson(step=" in code(read)[1].source

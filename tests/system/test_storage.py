@@ -1,6 +1,7 @@
 import errno
 import os
-import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from convnext_lessons.system import (
     atomic_folder,
     read_json,
     save_tensors,
+    storage,
     write_json,
 )
-from convnext_lessons.system.storage import ensure_folder
+from convnext_lessons.system.storage import Locked, ensure_folder, locked, locked_or_refused, sweep_parts
 
 
 def test_a_folder_is_created_with_its_parents_or_taken_as_it_is(tmp_path):
@@ -23,7 +25,7 @@ def test_a_folder_is_created_with_its_parents_or_taken_as_it_is(tmp_path):
 
 def test_folder_below_a_file_is_refused(tmp_path, refuses):
     (tmp_path / "file").touch()
-    with refuses(StorageError, "file", "CONVNEXT_LESSONS_DATA"):
+    with refuses(StorageError, "file", "another folder"):
         ensure_folder(tmp_path / "file" / "folder")
 
 
@@ -77,7 +79,7 @@ def test_atomic_folder_on_a_full_disk_is_one_sentence(tmp_path, monkeypatch, ref
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    monkeypatch.setattr(os, "mkdir", full)
     with refuses(StorageError, "full"), atomic_folder(tmp_path / "folder"):
         pass
 
@@ -126,6 +128,74 @@ def test_tensors_are_read_as_they_were_saved(tmp_path):
     save_tensors({"weights": torch.arange(3)}, tmp_path / "deep" / "name.pt")
     assert torch.equal(torch.load(tmp_path / "deep" / "name.pt")["weights"], torch.arange(3))
     assert os.listdir(tmp_path / "deep") == ["name.pt"]
+
+
+def test_the_variable_is_named_only_where_it_helps(own_place, tmp_path, refuses):
+    own_place.parent.mkdir(exist_ok=True)
+    own_place.touch()  # a file in the data folder's place
+    with refuses(StorageError, "CONVNEXT_LESSONS_DATA"):
+        ensure_folder(own_place / "cache")
+
+
+def test_an_error_about_another_file_is_not_one_of_writing(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "name"):
+        (tmp_path.parent / "nowhere").read_bytes()
+
+
+def test_files_and_folders_get_the_usual_rights(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic(tmp_path / "name"), atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "name").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+def test_the_folder_is_brought_to_the_disk_after_a_rename(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(storage, "sync_folder", synced.append)
+    write_json(tmp_path / "name.json", [])
+    assert synced == [tmp_path]
+
+
+def test_parts_of_killed_writers_are_swept_and_nothing_else(tmp_path):
+    (tmp_path / ".name.1234.part").touch()
+    (tmp_path / ".name.5678.part").mkdir()
+    for other in (".other.1234.part", "name", "name.part"):
+        (tmp_path / other).touch()
+    sweep_parts(tmp_path / "name")
+    assert sorted(os.listdir(tmp_path)) == [".other.1234.part", "name", "name.part"]
+
+
+def test_one_at_a_time_works_on_a_locked_path(tmp_path, refuses):
+    waited = []
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / "name"):
+            with refuses(Locked, "busy"), locked_or_refused(tmp_path / "name", "It is busy."):
+                pass
+            done = pool.submit(hold, tmp_path / "name", waited.append)
+            while not waited:
+                time.sleep(0.01)
+            assert not done.done()
+        assert done.result() == "held"
+    with locked_or_refused(tmp_path / "name", "It is busy."):
+        pass
+
+
+def hold(path, on_wait):
+    with locked(path, lambda: on_wait(path)):
+        return "held"
+
+
+def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
+    with pytest.warns(UserWarning, match="has no locks"), locked(tmp_path / "name"):
+        pass
 
 
 def test_a_storage_error_is_one_of_the_courses():

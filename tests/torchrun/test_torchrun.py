@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from convnext_lessons.data.augmentation import validation_batches
-from convnext_lessons.data.in_memory import stand_in
+from convnext_lessons.data import stand_in, validation_batches
 from convnext_lessons.system.distributed import DistributedError, init_distributed
-from convnext_lessons.training.trainer import evaluate, load_run
+from convnext_lessons.training import evaluate, load_run
 
 HURT = Path(__file__).parent / "hurt.py"
 TRAIN = ("train", "--device", "cpu", "--save-steps", "3", "--workers", "0")
 CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.torchrun
 
 
 def free_port():
@@ -27,11 +28,21 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def launch(tmp_path):
-    """``launch(count, folder, …)`` trains in fast mode with so many processes and returns what torchrun returned."""
+def wait_for(process, seconds=120):
+    """The output of a process; one that takes too long is asked to end, so that torchrun ends what it started."""
+    try:
+        return process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.communicate()
+        raise
 
-    def run(count, folder, recipe="paper", hurt=(), restarts=0, good=True, more=()):
+
+@pytest.fixture
+def launch():
+    """``launch(count, folder, …)`` trains in fast mode with so many processes; it gives the exit status and output."""
+
+    def run(count, folder, recipe="paper", hurt=(), restarts=0, good=True, more=(), seconds=120):
         command = [sys.executable]
         if count:
             command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
@@ -41,9 +52,10 @@ def launch(tmp_path):
         else:
             command += ["-m", "convnext_lessons"]
         command += [*TRAIN, "--recipe", recipe, "--out", str(folder), *more]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
-        assert (done.returncode == 0) == good, done.stdout + done.stderr
-        return done
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        output, errors = wait_for(process, seconds)
+        assert (process.returncode == 0) == good, output + errors
+        return process.returncode, output
 
     return run
 
@@ -82,15 +94,15 @@ def test_a_killed_run_is_restarted_by_torchrun_and_ends_as_if_nothing_had_been(l
 
 
 @pytest.mark.parametrize(("count", "name"), [(0, "SIGTERM"), (0, "SIGINT"), (2, "SIGTERM")])
-def test_a_run_that_is_asked_to_leave_saves_and_goes_on_later(launch, tmp_path, count, name):
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(launch, tmp_path, count, name):
     launch(count, tmp_path / "whole")
-    done = launch(count, tmp_path / "left", hurt=(name, max(0, count - 1), 5), good=False)
-    assert "after 40 pictures, and saved" in done.stdout
-    assert state_of(tmp_path / "left")["steps"] == 5
+    status, output = launch(count, tmp_path / "stopped", hurt=(name, max(0, count - 1), 5), good=False)
+    assert "after 40 pictures, and saved" in output
+    assert state_of(tmp_path / "stopped")["steps"] == 5
     if not count:
-        assert done.returncode == 143
-    launch(count, tmp_path / "left")
-    assert_same_run(tmp_path / "left", tmp_path / "whole")
+        assert status == 143
+    launch(count, tmp_path / "stopped")
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
 def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):
@@ -104,9 +116,9 @@ def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):
 
 
 def test_three_processes_learn_what_one_learns(launch, tmp_path):
-    # Without BatchNorm and without anything random in a batch; eight pictures are shared as 3, 3 and 2, in pieces of 2.
+    # Without BatchNorm or anything random in a batch; eight pictures are shared as 3, 3 and 2, at most 2 at a time.
     for count in (0, 3):
-        launch(count, tmp_path / str(count), recipe="pocket", more=("--at-once", "2") if count else ())
+        launch(count, tmp_path / str(count), recipe="pocket", more=("--micro-batch", "2") if count else ())
     one, three = (state_of(tmp_path / str(count))["network"] for count in (0, 3))
     for name, weight in one.items():
         torch.testing.assert_close(three[name], weight, rtol=1e-3, atol=1e-5)
@@ -125,7 +137,9 @@ def test_two_machines_survive_the_loss_of_a_process(tmp_path, launch):
     command += ["--recipe", "paper", "--out", str(tmp_path / "run")]
     environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     machines = [subprocess.Popen(command, env=environment) for _ in range(2)]
-    assert [machine.wait(120) for machine in machines] == [0, 0]
+    for machine in machines:
+        wait_for(machine)
+    assert [machine.returncode for machine in machines] == [0, 0]
     assert (tmp_path / "hurt").exists()
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
@@ -140,6 +154,6 @@ def test_restarts_on_several_machines_need_a_store_of_their_own(monkeypatch, ref
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler on the CPU")
-def test_a_translated_network_trains(launch, tmp_path):
-    launch(2, tmp_path / "run", more=("--compile", "--at-once", "2"))
+def test_a_compiled_network_trains(launch, tmp_path):
+    launch(2, tmp_path / "run", more=("--compile", "--micro-batch", "2"), seconds=600)
     assert state_of(tmp_path / "run")["steps"] == 16

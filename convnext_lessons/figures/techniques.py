@@ -1,0 +1,149 @@
+"""The ImageNet recipe in pictures: what its techniques do, its schedule, what each part brings, what a run takes."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torchvision.transforms import v2
+
+from convnext_lessons.data.augmentation import MEAN, STD
+from convnext_lessons.figures.palette import CHANGED, INK, POINTWISE, SPATIAL
+from convnext_lessons.figures.plots import Plot, new_figure
+from convnext_lessons.runs.recipe import Recipe
+from convnext_lessons.training.budget import Budget
+
+
+def draw_mixed(mixed: Mapping[tuple[str, float], torch.Tensor], names: tuple[str, str]) -> Plot:
+    """Pictures made of two, each over the shares that its label has of them.
+
+    Args:
+        mixed: pictures [3, H, W] with values from 0 to 1, by what mixed them and the first one's share.
+        names: of what the two pictures show.
+    """
+    figure, panels = new_figure(2.2 * len(mixed), 2.8, columns=len(mixed))
+    words = []
+    for panel, ((kind, share), picture) in zip(panels, mixed.items(), strict=True):
+        label = [f"{part:.0%} {name}" for part, name in zip((share, 1 - share), names, strict=True)]
+        panel.imshow(picture.permute(1, 2, 0).numpy())
+        panel.set(title=kind, xlabel="\n".join(label), xticks=[], yticks=[])
+        words.append(f"{kind}, {' and '.join(label)}")
+    return Plot(figure, f"Two pictures mixed: {'; '.join(words)}.")
+
+
+def draw_altered(picture: torch.Tensor, technique: str, strength: int, draws: int = 6) -> Plot:
+    """What a technique that works on one picture makes of it, drawn anew several times.
+
+    Args:
+        picture: [3, H, W] with values from 0 to 1.
+        technique: ``"RandAugment"``, of which one operation is shown, or ``"erasing"``.
+        strength: from 0 to 30; RandAugment's magnitude, and 90ths of the picture for the largest area that is erased.
+    """
+    figure, panels = new_figure(1.75 * draws, 2.0, columns=draws)
+    alter = _erase if technique == "erasing" else _rand_augment
+    for seed, panel in enumerate(panels):
+        torch.manual_seed(seed)
+        panel.imshow(alter(picture, strength).permute(1, 2, 0).clip(0, 1).numpy())
+        panel.set(xticks=[], yticks=[])
+    figure.suptitle(f"{technique}, strength {strength}", size=10)
+    return Plot(figure, f"{draws} draws of {technique} at strength {strength}.")
+
+
+def _erase(picture, strength):
+    """Noise in a rectangle, drawn on standardized numbers as in training."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    erase = v2.RandomErasing(1.0, scale=(0.02, max(0.03, strength / 90)), value="random")
+    return erase((picture - mean) / std) * std + mean
+
+
+def _rand_augment(picture, strength):
+    grey = [round(255 * value) for value in MEAN]
+    return v2.RandAugment(1, strength, fill=grey)((255 * picture).round().to(torch.uint8)) / 255
+
+
+def draw_smoothed(smoothing: float, classes: int = 1000) -> Plot:
+    """The loss against a smoothed label, over how far the right class's logit leads all others."""
+    wrong = smoothing / classes  # the label's share for each wrong class
+    right = 1 - smoothing + wrong
+    lead = torch.linspace(0, 16, 200)
+    loss = (lead.exp() + classes - 1).log() - right * lead
+    figure, (axes,) = new_figure(6.4, 2.5)
+    axes.plot(lead.numpy(), loss.numpy(), color=SPATIAL)
+    words = "the loss falls without end"
+    if smoothing:
+        best = math.log(right / wrong)
+        axes.axvline(best, ls="--", color=INK, lw=1)
+        words = f"lowest loss at a lead of {best:.1f}"
+    axes.set(xlabel="lead of the right class's logit", ylabel="loss", ylim=(0, 7.2))
+    axes.set_title(f"smoothing {smoothing}: {words}", size=10)
+    return Plot(figure, f"The loss over the right logit's lead, with smoothing {smoothing}: {words}.")
+
+
+def draw_depth(rates: Sequence[float], passed: torch.Tensor) -> Plot:
+    """Which blocks each picture passes where stochastic depth skips some.
+
+    Args:
+        rates: at which each block is skipped.
+        passed: [blocks, pictures], true where a picture passed.
+    """
+    expected, drawn = len(rates) - sum(rates), passed.sum(0).float().mean()
+    title = f"rate {rates[-1]:g}: {expected:.1f} of {len(rates)} blocks, {drawn:.1f} drawn"
+    figure, (axes,) = new_figure(7.5, 3)
+    axes.imshow(passed.numpy(), cmap="Blues", aspect="auto", vmin=0, vmax=1.5)
+    axes.set(xlabel="picture", ylabel="block")
+    axes.set_title(title, size=10)
+    return Plot(figure, f"Blocks that {passed.shape[1]} pictures pass with stochastic depth, {title}.")
+
+
+def draw_schedules(recipes: Sequence[Recipe], points: int = 600) -> Plot:
+    """The learning rate over the epochs, a panel for each recipe."""
+    figure, panels = new_figure(4.5 * len(recipes), 2.8, columns=len(recipes))
+    words = []
+    for panel, recipe in zip(panels, recipes, strict=True):
+        epochs = [recipe.epochs * point / points for point in range(points)]
+        panel.plot(epochs, [recipe.learning_rate_at(epoch) for epoch in epochs], color=SPATIAL)
+        panel.set(xlabel="epoch", ylabel="learning rate")
+        panel.set_title(f"{recipe.name}: {recipe.algorithm}, batch {recipe.batch_size}", size=10)
+        rise = f"rises to {recipe.learning_rate:g} in {recipe.warmup_epochs:g} epochs"
+        start = rise if recipe.warmup_epochs else f"begins at {recipe.learning_rate:g}"
+        fall = {"cosine": "along a cosine", "steps": "in steps"}[recipe.schedule]
+        words.append(f"{recipe.name}, {start} and falls {fall} until epoch {recipe.epochs}")
+    return Plot(figure, f"The learning rate by recipe: {'; '.join(words)}.")
+
+
+def draw_ladder(rungs: Mapping[str, float], ylabel: str) -> Plot:
+    """What each of some changes adds, one on top of the other.
+
+    Args:
+        rungs: what is reached, by the name of the last change; the first is where the ladder stands.
+    """
+    names, heights = list(rungs), list(rungs.values())
+    gains = [height - below for below, height in itertools.pairwise(heights)]
+    figure, (axes,) = new_figure(8, 3.4)
+    bars = axes.bar(names[1:], gains, bottom=heights[:-1], color=POINTWISE)
+    axes.bar_label(bars, [f"{gain:+.2f}" for gain in gains], size=8, color=INK)
+    axes.set(ylabel=ylabel, ylim=(min(heights) - 0.1, max(heights) + 0.5))
+    axes.set_xticks(range(len(gains)), names[1:], rotation=35, ha="right", rotation_mode="anchor")
+    words = ", ".join(f"{name} {gain:+.2f}" for name, gain in zip(names[1:], gains, strict=True))
+    return Plot(figure, f"{ylabel}, from {heights[0]:.2f} to {heights[-1]:.2f}: {words}.")
+
+
+def draw_budget(recipe: Recipe, devices: int, rate: float, price: float, choices: Sequence[int]) -> Plot:
+    """Days that a recipe takes over the number of GPUs, with a ring around the reader's choice.
+
+    Args:
+        devices, rate, price: see ``Budget``.
+        choices: numbers of GPUs to show.
+    """
+    budget = Budget(recipe, devices, rate, price)
+    days = [Budget(recipe, choice, rate).hours / 24 for choice in choices]
+    figure, (axes,) = new_figure(7, 2.8)
+    axes.plot(choices, days, color=SPATIAL, marker="o")
+    axes.plot([devices], [budget.hours / 24], marker="o", ms=14, mfc="none", mec=CHANGED, mew=2)
+    axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="days")
+    axes.set_xticks(choices, choices)
+    axes.set_yticks(days, [f"{day:.1f}" for day in days])
+    axes.minorticks_off()
+    axes.set_title(str(budget), size=10)
+    table = ", ".join(f"{day:.1f} on {choice}" for choice, day in zip(choices, days, strict=True))
+    return Plot(figure, f"{budget}. Days by the number of GPUs: {table}.")

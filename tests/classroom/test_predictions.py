@@ -1,0 +1,127 @@
+import pytest
+
+from convnext_lessons.classroom import predictions
+from convnext_lessons.classroom.predictions import (
+    ANSWERS,
+    OUR_ACCURACY,
+    PAPER_ACCURACY,
+    QUESTIONS,
+    TIME,
+    Answered,
+    PredictionError,
+    Score,
+    predict,
+    read_predictions,
+    score,
+)
+from convnext_lessons.model import COSTS, LAST_STEP, PAPER_STEPS
+from convnext_lessons.runs.significance import Difference, StepGains
+
+MEMORY = "activation memory, training"
+
+
+@pytest.fixture
+def equal_times(monkeypatch):
+    """Every network takes as long as every other."""
+    monkeypatch.setattr(predictions, "time_network", lambda model: type("Timing", (), {"seconds": 0.1})())
+
+
+def test_what_is_predicted_is_kept_and_taken_back(own_place):
+    assert read_predictions() == {}
+    predict(4, "parameters", "down a lot")
+    predict(4, "multiply-adds", "equal")
+    predict(5, "parameters", "equal")
+    assert read_predictions()["4"] == {"parameters": "down a lot", "multiply-adds": "equal"}
+    predict(4, "parameters", None)
+    assert read_predictions()["4"]["parameters"] is None
+    assert (own_place / "predictions.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"4": 3}'])
+def test_a_damaged_file_counts_as_empty(own_place, content):
+    own_place.mkdir(parents=True)
+    (own_place / "predictions.json").write_text(content)
+    assert read_predictions() == {}
+
+
+def test_answers_that_nobody_knows_are_left_out(own_place):
+    own_place.mkdir(parents=True)
+    (own_place / "predictions.json").write_text(
+        '{"4": {"parameters": "sideways", "multiply-adds": "equal", "taste": 1}}'
+    )
+    assert read_predictions() == {"4": {"multiply-adds": "equal"}}
+
+
+@pytest.mark.parametrize(("question", "answer"), [("taste", "equal"), ("parameters", "sideways")])
+def test_unknown_questions_and_answers_are_refused(question, answer, refuses):
+    with refuses(PredictionError, question, answer):
+        predict(4, question, answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        (-0.5, "down a lot"),
+        (-0.1, "a little down"),
+        (-0.01, "equal"),
+        (0.0, "equal"),
+        (0.05, "a little up"),
+        (0.2, "up a lot"),
+    ],
+)
+def test_changes_have_an_answer(change, answer):
+    assert predictions._answer(change, equal=0.01) == answer
+
+
+def test_the_right_answer_is_a_point_and_its_neighbour_a_half():
+    for said, points in (("down a lot", 1.0), ("a little down", 0.5), ("equal", 0.0), (None, 0.0)):
+        assert Answered("parameters", said, "down a lot", "-23 %").points == points
+
+
+def test_a_step_is_graded(equal_times):
+    predict(4, "multiply-adds", "down a lot")
+    predict(4, MEMORY, "a little up")
+    graded = score(4)
+    answers = {row.question: row.answer for row in graded.rows}
+    assert answers["multiply-adds"] == "down a lot" and answers["parameters"] == "down a lot"
+    assert answers[MEMORY] == "up a lot"
+    assert answers[TIME] == "equal"
+    assert answers[PAPER_ACCURACY] == "a little up"
+    assert (graded.points, graded.predicted) == (1.5, 2)
+    assert "1.5 of 2 points for step 4." in repr(graded)
+    assert graded._repr_html_().count("<tr>") == len(QUESTIONS) + 1
+
+
+@pytest.mark.parametrize(("p", "answer"), [(0.04, "up a lot"), (0.06, "equal"), (None, "equal")])
+def test_what_the_runs_do_not_resolve_counts_as_equal(p, answer, equal_times, monkeypatch):
+    differences = (None, None, None, Difference("step 4", "step 3", 4.0, 1.0, 7.0, p))
+    monkeypatch.setattr(predictions, "compare_steps", lambda: StepGains({}, differences, LAST_STEP))
+    graded = score(4)
+    assert [row.answer for row in graded.rows if row.question == OUR_ACCURACY] == [answer]
+    assert "Nothing was predicted for step 4." in repr(graded)
+
+
+def test_text_in_the_table_is_escaped():
+    row = Answered("<b>", "equal", "equal", "<i>")
+    html = Score(1, (row,))._repr_html_()
+    assert "&lt;b&gt;" in html and "<i>" not in html
+    assert ANSWERS[2] == "equal"
+
+
+def test_every_cost_is_asked_for_then_time_and_both_accuracies():
+    costs = [kind.title for kind in COSTS]
+    assert list(QUESTIONS) == [*costs, TIME, PAPER_ACCURACY, OUR_ACCURACY]
+    assert MEMORY in costs
+
+
+@pytest.mark.parametrize("step", [PAPER_STEPS[-1] + 1, 0, -1, "3a", "4", None])
+def test_a_step_that_the_paper_does_not_report_is_not_graded(step, refuses):
+    with refuses(PredictionError, f"Step {step!r}", f"{PAPER_STEPS[0]} to {PAPER_STEPS[-1]}"):
+        score(step)
+
+
+@pytest.mark.parametrize("step", PAPER_STEPS)
+def test_every_step_of_the_paper_is_graded(step, equal_times):
+    rows = score(step).rows
+    assert [row.question for row in rows] == list(QUESTIONS)
+    assert all(row.answer in ANSWERS and row.change for row in rows)

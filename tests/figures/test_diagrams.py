@@ -1,0 +1,123 @@
+import pytest
+import torch
+from torch import nn
+
+from convnext_lessons.figures import CHANGED, DrawingError, draw_block, draw_design, draw_network
+from convnext_lessons.model import RESNET50, architecture_after, build
+from convnext_lessons.model.roadmap import LABELS
+
+
+def thin(step):
+    return architecture_after(step).thinner(1 / 8)
+
+
+def words(diagram):
+    return [item[3] for item in diagram.items if item[0] == "text"]
+
+
+def marked(diagram):
+    return [text for text in words(diagram) if text.startswith("◆")]
+
+
+def polygons(diagram):
+    return [item for item in diagram.items if item[0] == "polygon"]
+
+
+def width(polygon):
+    xs = [x for x, _ in polygon[1]]
+    return max(xs) - min(xs)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_every_step_can_be_drawn(label):
+    assert "block" in draw_block(thin(label), stage=4, block=1).alt.lower()
+    assert len(polygons(draw_network(thin(label), image_size=64))) >= 18
+
+
+def test_only_what_changed_is_marked():
+    assert marked(draw_block(thin(6), thin(7))) == ["◆ ReLU"] * 3 + ["◆ GELU"] * 3
+    assert marked(draw_block(thin(6), thin(6))) == []
+    diagram = draw_block(thin(8), thin(9))
+    assert marked(diagram) == ["◆ BatchNorm"] * 2  # the two that went; nothing is new
+    assert marked(draw_block(thin(10), thin(11), stage=2, block=1)).count("◆ identity") == 1
+
+
+def test_a_wider_convolution_counts_as_changed_but_not_its_norm():
+    assert marked(draw_block(thin(3), thin(4))) == ["◆ 1×1 conv", "◆ 3×3 depthwise", "◆ 1×1 conv"] * 2
+
+
+def test_changing_the_module_changes_the_picture():
+    network = build(thin(4))
+    first = draw_block(network)
+    network.stages[0][1].residual[3] = nn.Conv2d(48, 48, 5, padding=2)
+    second = draw_block(network)
+    assert "3×3 depthwise" in words(first) and "5×5 conv" in words(second)
+    assert first.svg() != second.svg()
+
+
+def test_drawing_leaves_the_module_as_it_was():
+    network = build(thin(4)).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    draw_block(network, network)
+    draw_network(network)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_widths_follow_the_channels():
+    block = draw_block(RESNET50, stage=1, block=2)
+    widths = [width(polygon) for polygon in polygons(block) if polygon[5] and "3×3" in polygon[5]]
+    stream = width(polygons(block)[0])
+    assert widths[0] / stream == pytest.approx(64 / 256)
+
+
+def test_both_sides_have_one_scale():
+    diagram = draw_block(architecture_after(3), architecture_after(4))
+    spatial = [width(polygon) for polygon in polygons(diagram) if polygon[5] and "3×3" in polygon[5]]
+    assert spatial[1] / spatial[0] == pytest.approx(4)
+
+
+def test_a_strip_has_a_part_for_every_block_and_separate_downsampling():
+    assert len(polygons(draw_network(thin(0)))) == 1 + 16 + 1
+    assert len(polygons(draw_network(thin(11)))) == 1 + 18 + 3 + 1
+
+
+def test_a_strip_marks_the_stages_that_changed():
+    assert marked(draw_network(thin(0), thin(1))) == ["◆ stage 2", "◆ stage 3"]
+    edges = [polygon[3] for polygon in polygons(draw_network(thin(0), thin(1)))]
+    assert edges.count(CHANGED) == 1 + 3  # a block less in stage 2, three more in stage 3
+
+
+def test_details_tell_shape_parameters_and_multiply_adds():
+    tips = [polygon[5] for polygon in polygons(draw_block(architecture_after(4))) if polygon[5]]
+    assert "1×1 conv: 96×56×56 → 384×56×56, 36,864 parameters, 116 M multiply-adds" in tips
+
+
+def test_a_design_shows_its_cost_beside_others():
+    beside = {"step 3": architecture_after(3), "step 4": architecture_after(4)}
+    found = words(draw_design(architecture_after(4), beside, widest=384))
+    assert {
+        "multiply-adds: 4.64 G",
+        "parameters: 25.9 M",
+        "activation memory, training: 184 MB",
+        "step 3: 5.27 G",
+    } <= set(found)
+
+
+def test_designs_drawn_with_one_number_have_one_scale():
+    base = architecture_after(4)
+    diagrams = [draw_design(base.change(expansion=value), {"step 4": base}, widest=1536) for value in (1, 8)]
+    streams = [width(polygons(diagram)[0]) for diagram in diagrams]
+    assert streams[0] == pytest.approx(streams[1])
+
+
+def test_two_pictures_can_be_named():
+    diagram = draw_block(build(thin(4)), thin(5), names=("friend", "paper"))
+    assert any(text.startswith("friend") for text in words(diagram))
+    assert any(text.startswith("paper") for text in words(diagram))
+
+
+@pytest.mark.parametrize(("stage", "block"), [(5, 1), (0, 1), (1, 4), (1, 0)])
+def test_a_block_that_is_not_there(stage, block):
+    with pytest.raises(DrawingError, match=r"There is no block .* from 1 on"):
+        draw_block(thin(0), stage=stage, block=block)

@@ -1,0 +1,167 @@
+import math
+
+import pytest
+
+from convnext_lessons.figures import draw_flops_and_time, draw_road, draw_summary, road
+from convnext_lessons.figures.palette import CHANGED
+from convnext_lessons.model import (
+    COSTS,
+    LAST_STEP,
+    PAPER_STEPS,
+    STEPS,
+    TITLES,
+    UnknownStep,
+    architecture_after,
+    count,
+    paper_after,
+    roadmap,
+)
+from convnext_lessons.model.roadmap import Change, Step
+from convnext_lessons.runs import read_measurements, reference_runs
+
+LAST_TITLE = f"{LAST_STEP} {STEPS[-1].title}"
+
+
+def notes(plot):
+    """Texts inside the panels of a plot."""
+    return [text.get_text() for panel in plot.figure.axes for text in panel.texts]
+
+
+def told(plot, title):
+    """What a summary's sentence says of a step."""
+    (words,) = [part for part in plot.alt.rstrip(".").split("; ") if part.split(". ")[-1].startswith(f"{title}: ")]
+    return words.split(f"{title}: ")[1]
+
+
+def test_the_road_shows_where_the_reader_stands(is_drawn):
+    assert draw_road(4).png() != draw_road(5).png()
+    assert is_drawn(draw_road())
+    assert "you are here" in notes(draw_road(4)) and "you are here" not in notes(draw_road())
+
+
+def test_the_road_says_the_papers_accuracy_and_our_count_of_every_step():
+    words = draw_road().alt
+    for step in (0, *PAPER_STEPS):
+        assert (
+            f"step {step} {paper_after(step).accuracy} %, {count(architecture_after(step)).macs / 1e9:.2f} G" in words
+        )
+    assert "step 11 81.97 %, 4.46 G" in words
+
+
+def test_the_road_can_end_before_its_answers():
+    assert "step 4" not in draw_road(here=3, until=3).alt
+    assert draw_road(here=3, until=3).png() != draw_road(here=3).png()
+
+
+def test_a_step_that_is_not_on_the_road_is_refused(refuses):
+    with refuses(UnknownStep, str(LAST_STEP + 1)):
+        draw_road(here=LAST_STEP + 1)
+
+
+def test_the_summary_shows_every_step(is_drawn):
+    plot = draw_summary()
+    assert is_drawn(plot)
+    for number, title in enumerate(TITLES):
+        assert told(plot, f"{number} {title}").startswith(f"paper {paper_after(number).accuracy} %, here ")
+    for words in ("0 ResNet-50: paper 78.82 %", "8 Fewer activations: paper 81.27 %"):
+        assert words in plot.alt
+    # The paper's accuracies, ours, the time of a training step, and each cost between them.
+    assert len(plot.figure.axes) == 3 + len(COSTS)
+
+
+def test_the_summary_takes_the_time_of_a_step_relative_to_the_first():
+    plot, times = draw_summary(), read_measurements("times")["training"]
+    for number in range(LAST_STEP + 1):
+        ratio = times[str(number)] / times["0"]
+        assert told(plot, f"{number} {TITLES[number]}").endswith(f"training time × {ratio:.2f}")
+
+
+def test_flops_and_time_shows_every_network(is_drawn):
+    plot = draw_flops_and_time()
+    assert is_drawn(plot)
+    assert len(plot.figure.axes) == len(COSTS)
+    for words in ("step 0 4.089 × 10⁹, 25.56 × 10⁶", "step 3 5.268 × 10⁹", "step 11 4.456 × 10⁹", "images/s"):
+        assert words in plot.alt
+    numbers = [str(step) for step in range(LAST_STEP + 1)]
+    for panel in plot.figure.axes:
+        assert [text.get_text() for text in panel.texts] == numbers
+
+
+# What is not known stays empty ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_step(monkeypatch):
+    """One step more at the end of the road, of which neither the paper nor the stored runs and times know."""
+    number = LAST_STEP + 1
+    step = Step(number, "wide_stem", "Wide stem", (Change(str(number), "patch_size", 8, None),))
+    monkeypatch.setattr(roadmap, "STEPS", (*STEPS, step))
+    monkeypatch.setattr(roadmap, "_STOPS", roadmap._walk())
+    monkeypatch.setattr(roadmap, "LABELS", tuple(roadmap._STOPS))
+    monkeypatch.setattr(road, "_NAMES", [*road._NAMES, f"{number} {step.title}"])
+    return step
+
+
+def test_the_road_draws_a_step_that_the_paper_lacks_and_leaves_its_accuracy_blank(own_step, is_drawn):
+    plot = draw_road(here=own_step.number, until=own_step.number)
+    macs = count(architecture_after(own_step.number)).macs / 1e9
+    assert is_drawn(plot)
+    assert plot.alt.endswith(f"step {own_step.number} {macs:.2f} G.")
+    top, bottom = plot.figure.axes
+    accuracies = top.containers[0].lines[0].get_ydata()
+    assert [math.isnan(value) for value in accuracies] == [False] * own_step.number + [True]
+    assert "you are here" not in notes(plot)  # there is no point to stand on
+    bar = bottom.patches[own_step.number]
+    assert bar.get_height() == pytest.approx(macs)
+    assert bottom.get_xticklabels()[own_step.number].get_color() == CHANGED
+
+
+def test_the_summary_leaves_blank_what_nobody_measured(own_step, is_drawn):
+    plot = draw_summary()
+    assert is_drawn(plot)
+    assert told(plot, f"{own_step.number} {own_step.title}") == "not measured"
+    assert told(plot, LAST_TITLE).startswith("paper 81.97 %, here ")
+    paper, ours, *costs, training = plot.figure.axes
+    for panel in (paper, ours):
+        values = panel.containers[0].lines[0].get_xdata()
+        assert [math.isnan(value) for value in values] == [False] * own_step.number + [True]
+    for kind, panel in zip(COSTS, costs, strict=True):
+        expected = kind.of(count(architecture_after(own_step.number))) / kind.unit
+        assert panel.patches[own_step.number].get_width() == pytest.approx(expected)
+    assert math.isnan(training.patches[own_step.number].get_width())
+    assert training.texts[own_step.number].get_text() == ""
+
+
+def test_the_summary_leaves_blank_a_step_without_stored_runs(monkeypatch, is_drawn):
+    monkeypatch.setattr(road, "reference_runs", lambda step: [] if step == 4 else reference_runs(step=step))
+    plot = draw_summary()
+    assert is_drawn(plot)
+    words = told(plot, f"4 {TITLES[4]}")
+    assert "here" not in words and "paper 80.64 %" in words and "training time" in words
+
+
+def without_times_of(step):
+    """The stored times but for those of a step."""
+    times = read_measurements("times")
+    del times["training"][str(step)]
+    return lambda name: times
+
+
+def test_the_summary_leaves_blank_a_step_without_stored_times(monkeypatch, is_drawn):
+    monkeypatch.setattr(road, "read_measurements", without_times_of(4))
+    plot = draw_summary()
+    assert is_drawn(plot)
+    words = told(plot, f"4 {TITLES[4]}")
+    assert "training time" not in words and "paper 80.64 %, here " in words
+
+
+def test_flops_and_time_leaves_out_a_step_without_stored_times(monkeypatch, is_drawn):
+    monkeypatch.setattr(road, "read_measurements", without_times_of(4))
+    plot = draw_flops_and_time()
+    assert is_drawn(plot)
+    assert "step 4 " not in plot.alt and "step 3 5.268" in plot.alt and "step 5 " in plot.alt
+    assert "4" not in notes(plot)
+
+
+def test_flops_and_time_leaves_out_a_step_of_ones_own(own_step):
+    assert f"step {own_step.number}" not in draw_flops_and_time().alt

@@ -1,0 +1,227 @@
+import pytest
+import torch
+
+from convnext_lessons.data import stand_in
+from convnext_lessons.model import LAST_STEP
+from convnext_lessons.runs import PAPER, make_experiment
+from convnext_lessons.system import StorageError
+from convnext_lessons.training import CheckpointError, TrainingError, TrainOptions, load_run, read_log, train
+from convnext_lessons.training.checkpoints import CHECKPOINT_VERSION, CheckpointFolder, read_checkpoint
+
+CPU = torch.device("cpu")
+SAVING = TrainOptions(save_steps=1)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return stand_in(32, train_count=64, val_count=40)
+
+
+@pytest.fixture
+def run(images, tmp_path):
+    """``run(…)`` trains the paper's recipe in fast mode into ``tmp_path / "run"``."""
+
+    def run(step=LAST_STEP, recipe=PAPER, options=SAVING, **settings):
+        experiment = make_experiment(step, recipe)
+        return train(experiment, images, device="cpu", folder=tmp_path / "run", options=options, **settings)
+
+    return run
+
+
+def stop_at(pictures):
+    def report(point):
+        if point["pictures"] == pictures:
+            raise RuntimeError
+
+    return report
+
+
+def test_a_checkpoint_says_which_run_it_is_of(run, tmp_path):
+    finished = run()
+    saved = read_checkpoint(tmp_path / "run")
+    assert saved["signature"]["recipe"]["name"] == "paper"
+    assert (saved["steps"], saved["epochs_done"], saved["classes"]) == (16, 2, 10)
+    assert saved["best"]["accuracy"] == max(p["accuracy"] for p in finished.record["curve"] if "accuracy" in p)
+    assert {"network", "average", "optimizer", "scaler", "curve"} <= saved.keys()
+
+
+@pytest.mark.parametrize("version", [CHECKPOINT_VERSION - 1, CHECKPOINT_VERSION + 1, None])
+def test_a_checkpoint_of_another_version_is_refused(run, tmp_path, version, refuses):
+    run()
+    last = tmp_path / "run" / "last.pt"
+    saved = torch.load(last, weights_only=True)
+    saved["signature"]["version"] = version
+    torch.save(saved, last)
+    before = last.read_bytes()
+    with refuses(CheckpointError, "last.pt", "version"):
+        run()
+    with refuses(CheckpointError, "last.pt", "version"):
+        load_run(tmp_path / "run", "cpu")
+    assert last.read_bytes() == before
+
+
+def test_a_checkpoint_whose_recipe_lacks_a_field_is_refused(run, tmp_path, refuses):
+    run()
+    last = tmp_path / "run" / "last.pt"
+    saved = torch.load(last, weights_only=True)
+    del saved["signature"]["recipe"]["first_size"]
+    torch.save(saved, last)
+    with refuses(CheckpointError, "last.pt", "recipe differ"):
+        run()
+
+
+def test_the_one_before_takes_the_place_of_a_damaged_checkpoint(run, tmp_path):
+    whole = run()
+    for path in (tmp_path / "run").glob("*.*"):
+        path.unlink()
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    last = tmp_path / "run" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"last\.pt cannot be read; the run goes on from previous\.pt"):
+        again = run()
+    first, second = whole.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_checkpoint_before_goes_with_the_end_of_the_run(run, tmp_path):
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    assert (tmp_path / "run" / "previous.pt").exists()
+    run()
+    assert not (tmp_path / "run" / "previous.pt").exists()
+
+
+def test_without_a_good_checkpoint_nothing_is_begun(run, tmp_path, refuses):
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / "run" / name).write_bytes(b"torn")
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    with refuses(CheckpointError, "last.pt", "delete"):
+        run()
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("other", [{"step": 10}, {"recipe": PAPER.change(learning_rate=1e-3)}])
+def test_another_run_leaves_a_checkpoint_alone(run, tmp_path, other, refuses):
+    run()
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    with refuses(CheckpointError, "belongs to another run"):
+        run(**other)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_are_never_saved(run, tmp_path, monkeypatch, refuses):
+    steps, step = [], torch.optim.AdamW.step
+
+    def poison(self, *args, **kwargs):
+        steps.append(step(self, *args, **kwargs))
+        if len(steps) == 5:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", poison)
+    with refuses(TrainingError, "no longer a number", "learning_rate"):
+        run()
+    saved = read_checkpoint(tmp_path / "run")
+    assert saved["steps"] == 4
+    assert all(tensor.isfinite().all() for tensor in saved["network"].values())
+
+
+def test_a_full_disk_leaves_the_last_good_state(run, tmp_path, monkeypatch, refuses):
+    saves, save = [], torch.save
+
+    def full(content, path):
+        saves.append(path)
+        save(content, path if len(saves) < 4 else "/dev/full")
+
+    monkeypatch.setattr(torch, "save", full)
+    with refuses(StorageError, "full"):
+        run()
+    monkeypatch.undo()
+    monkeypatch.setenv("CONVNEXT_LESSONS_FAST", "1")
+    assert read_checkpoint(tmp_path / "run")["steps"] == 3
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_time_makes_checkpoints_too(run, tmp_path):
+    with pytest.raises(RuntimeError):
+        run(options=TrainOptions(save_minutes=0.0), report=stop_at(40))
+    assert read_checkpoint(tmp_path / "run")["steps"] == 4
+
+
+def test_checkpoints_are_no_waiting_for_pictures(full_mode, tmp_path):
+    recipe = PAPER.fast().change(epochs=1)  # 32 steps, a point of the curve for every third
+    run = train(
+        make_experiment(LAST_STEP, recipe),
+        stand_in(32, train_count=256, val_count=10),
+        device="cpu",
+        folder=tmp_path / "run",
+        options=TrainOptions(save_steps=1, workers=0),
+    )
+    assert all(0 < point["waiting"] < 1 for point in run.record["curve"] if "waiting" in point)
+
+
+def test_a_run_without_a_reason_saves_at_the_ends_of_epochs_only(run, tmp_path):
+    with pytest.raises(RuntimeError):
+        run(options=TrainOptions(), report=stop_at(40))
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize("step", [0, LAST_STEP])
+def test_a_run_is_loaded_with_the_weights_that_were_judged(run, tmp_path, step):
+    finished = run(step)
+    experiment, network = load_run(tmp_path / "run", "cpu")
+    assert experiment.step == str(step)
+    assert not network.training
+    first, second = finished.network.state_dict(), network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_network_with_batchnorm_keeps_no_average(run, tmp_path):
+    run(0)
+    assert "average" not in read_checkpoint(tmp_path / "run")
+
+
+def test_a_log_is_read_while_it_is_written(run, tmp_path):
+    finished = run()
+    path = tmp_path / "run" / "log.jsonl"
+    assert read_log(tmp_path / "run") == finished.record["curve"]
+    path.write_text(path.read_text() + '{"pictures": 1')
+    assert read_log(tmp_path / "run") == finished.record["curve"]
+
+
+def test_where_no_run_has_begun_there_is_no_log(tmp_path, refuses):
+    with refuses(CheckpointError, "log.jsonl"):
+        read_log(tmp_path)
+    with refuses(CheckpointError, "last.pt"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_curve_goes_to_tensorboard(run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    finished = run()
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    told = {event.step: event.value for event in events.Scalars("loss")}
+    expected = {point["pictures"]: point["loss"] for point in finished.record["curve"]}
+    assert told == pytest.approx(expected)
+    assert {"accuracy", "accuracy_unaveraged"} <= set(events.Tags()["scalars"])
+
+
+def test_a_run_without_a_folder_keeps_nothing():
+    checkpoints = CheckpointFolder(None, {})
+    assert checkpoints.begin(CPU) is None
+    checkpoints.write({"pictures": 1})
+    checkpoints.save({})
+    checkpoints.end()
+
+
+def test_only_one_process_writes(tmp_path):
+    checkpoints = CheckpointFolder(tmp_path / "run", {}, writes=False)
+    assert checkpoints.begin(CPU) is None
+    checkpoints.write({"pictures": 1})
+    checkpoints.save({})
+    checkpoints.end()
+    assert not (tmp_path / "run").exists()
