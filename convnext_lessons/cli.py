@@ -1,6 +1,7 @@
 """``convnext-lessons``, or ``python -m convnext_lessons``: the course's commands."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -75,6 +76,7 @@ def train(options):
         recipe = recipe.change(epochs=options.epochs)
     experiment = make_experiment(options.step, recipe, options.seed)
     with init_distributed(options.device) as process:
+        device = process.device(options.device)
         with process.local_main_first():
             images = open_images(recipe, options.images)
         if process.is_main:
@@ -85,7 +87,7 @@ def train(options):
             run = run_training(
                 experiment,
                 images,
-                device=process.device(options.device),
+                device=device,
                 report=_Console(recipe.fast() if fast_mode() else recipe, len(images.train)),
                 folder=options.out,
                 options=TrainOptions(
@@ -186,14 +188,30 @@ def stamp(options):
     return 0
 
 
+LARGEST_NUMBER = 2**31 - 1  # torch counts in 64 bits, and multiplies such numbers with each other
+
+
 def _whole_number(words, least=1):
-    if not words.isdecimal() or int(words) < least:
-        raise argparse.ArgumentTypeError(f"{words!r} is not a whole number of at least {least}")
+    if not words.isdecimal() or len(words) > 10 or not least <= int(words) <= LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"{words[:40]!r} is not a whole number of at least {least}")
     return int(words)
 
 
 def _count(words):
     return _whole_number(words, least=0)
+
+
+def _minutes(words):
+    with contextlib.suppress(ValueError):
+        if float(words) >= 0:  # which no nan is
+            return float(words)
+    raise argparse.ArgumentTypeError(f"{words!r} is not a number of minutes, 0 or more")
+
+
+def _name(words):
+    if not words or "\0" in words:
+        raise argparse.ArgumentTypeError(f"{words!r} is no name of a file or folder")
+    return words
 
 
 def _parser():
@@ -209,14 +227,16 @@ def _parser():
         return added
 
     added = command(lab, epilog="Further options, such as --no-browser, go to JupyterLab.")
-    added.add_argument("--folder", metavar="DIR", help="where your copies are (my_lessons, in the course's folder)")
+    added.add_argument(
+        "--folder", type=_name, metavar="DIR", help="where your copies are (my_lessons, in the course's folder)"
+    )
 
     added = command(run)
     added.add_argument("lessons", nargs="*", type=int, metavar="N", help="numbers of lessons; all unless given")
     added.add_argument(
         "--fast", action="store_true", help="few batches on small stand-in pictures, to see that every cell runs"
     )
-    added.add_argument("--to", metavar="DIR", help="where executed copies go (executed, among your copies)")
+    added.add_argument("--to", type=_name, metavar="DIR", help="where executed copies go (executed, among your copies)")
     added.add_argument("--in-place", action="store_true", help="write the results into the lessons themselves")
 
     added = command(train)
@@ -224,28 +244,29 @@ def _parser():
     added.add_argument("--recipe", default="pocket", metavar="NAME", help="pocket, lesson, paper, … (%(default)s)")
     added.add_argument(
         "--images",
+        type=_name,
         metavar="WHICH",
         help="imagenette, imagewoof, stand-in, a folder with train/ and val/, or shards.json",
     )
     added.add_argument("--epochs", type=_whole_number, metavar="N", help="instead of the recipe's")
-    added.add_argument("--seed", type=int, default=0)
-    added.add_argument("--out", required=True, metavar="DIR")
+    added.add_argument("--seed", type=_count, default=0, metavar="N")
+    added.add_argument("--out", required=True, type=_name, metavar="DIR")
     added.add_argument("--device", metavar="NAME", help="cpu or cuda; the best there is unless given")
     added.add_argument(
         "--micro-batch", type=_whole_number, metavar="N", help="most pictures in a forward pass on one device"
     )
     added.add_argument("--workers", type=_count, metavar="N", help="loader processes for each training process")
     added.add_argument(
-        "--save-minutes", type=float, default=10.0, metavar="N", help="between checkpoints (%(default)s)"
+        "--save-minutes", type=_minutes, default=10.0, metavar="N", help="between checkpoints (%(default)s)"
     )
     added.add_argument("--save-steps", type=_whole_number, metavar="N", help="the same in steps")
     added.add_argument("--compile", action="store_true", help="compile the network with torch.compile first")
 
     added = command(shards)
     added.add_argument(
-        "source", metavar="SOURCE", help="a folder with train/ and val/, a folder in them for each class"
+        "source", type=_name, metavar="SOURCE", help="a folder with train/ and val/, a folder in them for each class"
     )
-    added.add_argument("folder", metavar="DIR", help="a new folder for the tar files and shards.json")
+    added.add_argument("folder", type=_name, metavar="DIR", help="a new folder for the tar files and shards.json")
 
     added = command(reference)
     added.add_argument(
@@ -253,8 +274,10 @@ def _parser():
         help="pilot, pocket, trials, budgets; gpu, all that wants a GPU; sprints; times of all steps; engine, what the "
         "machinery costs",
     )
-    added.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
-    added.add_argument("--minutes", type=float, default=10.0, help="of gpu, until the next call (%(default)s)")
+    added.add_argument(
+        "--processes", type=_whole_number, default=2, help="runs at a time, one thread each (%(default)s)"
+    )
+    added.add_argument("--minutes", type=_minutes, default=10.0, help="of gpu, until the next call (%(default)s)")
 
     command(bench)
     command(picture)

@@ -114,7 +114,7 @@ def _find_difference(value, expected, tolerance):
         if not isinstance(value, torch.Tensor) or value.shape != expected.shape:
             found = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             return f"a tensor of shape {list(expected.shape)} is wanted, and this is {found}."
-        furthest = (value - expected).abs().max().item()
+        furthest = (value.detach().double() - expected.double()).abs().max().item()
         return None if furthest <= tolerance else f"the values differ by up to {furthest:.3g}."
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -122,7 +122,9 @@ def _find_difference(value, expected, tolerance):
         return (
             None if abs(value - expected) <= tolerance else f"{value:g} is too {'low' if value < expected else 'high'}."
         )
-    return None if value == expected else f"{value!r} is not it."
+    if isinstance(value, type(expected)) and value == expected:
+        return None
+    return f"{' '.join(repr(value).split())[:80]} is not it."
 
 
 def _copy(module):
@@ -170,7 +172,7 @@ def _difference(yours, expected):
     """A sentence about the first layer that differs; None where none does."""
     mine, theirs = _layers(yours), _layers(expected)
     for number, (layer, wanted) in enumerate(zip(mine, theirs, strict=False), start=1):
-        name, wanted_name = type(layer).__name__, type(wanted).__name__
+        name, wanted_name = _kind(layer), _kind(wanted)
         layer_words = f"Not yet: layer {number} ({name})"
         if name == "Linear" and getattr(wanted, "kernel_size", None) == (1, 1):
             # A linear layer at every position is a 1×1 convolution.
@@ -191,6 +193,11 @@ def _difference(yours, expected):
     if len(mine) != len(theirs):
         return f"Not yet: {len(mine)} layers, expected {len(theirs)}."
     return None
+
+
+def _kind(layer):
+    """The class of torch's that a layer is of: ours and a learner's LayerNorm over channels are both a LayerNorm."""
+    return next(kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith(("torch.", "torchvision.")))
 
 
 def _short(value):

@@ -40,7 +40,7 @@ def hash_sources(texts: Iterable[str], stored: Iterable[str], modules: Iterable[
     for text in texts:
         content.update(f"{text}\n".encode())
     for path in modules_behind("\n".join(texts)) if modules is None else modules:
-        content.update(f"{path.name} {_strip(_parse(path))}\n".encode())
+        content.update(f"{path.parent.name}/{path.name} {_strip(_parse(path))}\n".encode())
     for name in sorted(stored):
         content.update(f"{name}\n".encode())
         content.update((reference_folder() / name).read_bytes())
@@ -67,7 +67,10 @@ def _strip(node):
     if not isinstance(node, ast.AST):
         return node
     fields = dict(ast.iter_fields(node))
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+    if (
+        isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node) is not None
+    ):
         fields["body"] = fields["body"][1:]
     stripped = ((name, _strip(value)) for name, value in fields.items() if value not in (None, []))
     return (type(node).__name__, *stripped)

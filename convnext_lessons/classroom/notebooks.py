@@ -23,8 +23,8 @@ SECONDS_PER_FAST_CELL = 120
 
 # Run by the kernel before the first cell: it notes which stored files the lesson opens.
 _NOTE_STORED = (
-    "import sys; _opened = set(); "
-    "sys.addaudithook(lambda event, details: event == 'open' and _opened.add(str(details[0])))"
+    "_opened = set(); "
+    "__import__('sys').addaudithook(lambda event, details: event == 'open' and _opened.add(str(details[0])))"
 )
 
 # Run behind the last cell and dropped again, so that the page says truly where its results come from.

@@ -16,7 +16,7 @@ from PIL import Image
 from convnext_lessons.data.datasets import IMAGENETTE, dataset_folder
 from convnext_lessons.data.loader import AnyImages
 from convnext_lessons.data.on_disk import open_images
-from convnext_lessons.model.roadmap import LAST_STEP
+from convnext_lessons.model.roadmap import PAPER_STEPS
 from convnext_lessons.runs.recipes import PAPER, REHEARSAL
 from convnext_lessons.runs.records import Experiment, make_experiment, write_measurements
 from convnext_lessons.system.devices import choose_device, device_name
@@ -88,10 +88,10 @@ def make_engine(progress: Callable[[str], object] = print) -> None:
         rate = measure_loader_rate(large, PAPER.change(batch_size=64), seconds=20)
         content["loader"] = {"recipe": "paper", "file_size": PHOTOGRAPH, "images_per_second": rate}
         progress(f"loader: {content['loader']}")
-    rehearsal = make_experiment(LAST_STEP, REHEARSAL)
+    rehearsal = make_experiment(PAPER_STEPS[-1], REHEARSAL)
     content["techniques"] = measure_techniques(rehearsal, open_images(REHEARSAL, IMAGENETTE.name), "cpu")
     progress(f"techniques: {content['techniques']}")
-    seconds, size = measure_checkpoint(make_experiment(LAST_STEP, PAPER), "cpu")
+    seconds, size = measure_checkpoint(make_experiment(PAPER_STEPS[-1], PAPER), "cpu")
     content["checkpoint"] = {"seconds": seconds, "bytes": size}
     progress(f"checkpoint: {content['checkpoint']}")
     content["processes"] = _measure_processes(progress)

@@ -70,7 +70,7 @@ def draw_summary() -> Plot:
         title = kind.title.split(",")[0].replace("activation memory", "memory, training")
         values = [kind.of(count(architecture_after(step))) / kind.unit for step in steps]
         panels_of.append((f"{title}\n{kind.unit_name}", values, None))
-    training = [times["training"].get(str(step), math.nan) / times["training"]["0"] for step in steps]
+    training = [times["training"].get(str(step), math.nan) / times["training"].get("0", math.nan) for step in steps]
     panels_of.append(("time, training step\nResNet-50 = 1", training, None))
     figure, panels = new_figure(12.4, 4.6, columns=len(panels_of), share="y")
     for panel, (title, values, spread) in zip(panels, panels_of, strict=True):
@@ -89,7 +89,8 @@ def draw_summary() -> Plot:
     panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM, size=8, ha="right")
     panels[0].set(yticks=steps, yticklabels=_NAMES, ylim=(len(_NAMES) - 0.4, -0.6))
     panels[-1].set_xlabel(f"{times['device']['name']}, {times['device']['threads']} threads", size=8)
-    panels[1].set_xlabel(f"{min(len(values) for values in runs if values)} seeds, mean ± std", size=8)
+    seeds = min((len(values) for values in runs if values), default=0)
+    panels[1].set_xlabel(f"{seeds} seeds, mean ± std" if seeds else "no stored runs", size=8)
     return Plot(
         figure, f"The road, summed up. {'; '.join(_step_in_words(step, runs[step], training) for step in steps)}."
     )
@@ -132,7 +133,7 @@ def draw_flops_and_time() -> Plot:
 def _paper_of(step):
     """(accuracy, spread) in the paper; not a number where it has none."""
     paper = paper_after(step)
-    return (paper.accuracy, paper.spread) if paper else (math.nan, math.nan)
+    return (paper.accuracy, paper.spread or math.nan) if paper else (math.nan, math.nan)
 
 
 def _mean_and_spread(values):

@@ -15,7 +15,6 @@ from typing import Any
 import numpy
 import torch
 import torchvision
-from filelock import FileLock
 
 from convnext_lessons import __version__
 from convnext_lessons.model.architecture import Architecture
@@ -24,7 +23,7 @@ from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.system.devices import device_name
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import data_folder, fast_mode, reference_folder
-from convnext_lessons.system.storage import ensure_folder, read_json, storage_error, write_json
+from convnext_lessons.system.storage import locked, read_json, storage_error, write_json
 
 SCHEMA = 1
 
@@ -132,56 +131,73 @@ class RunStore:
         self.path = Path(path) if path else data_folder() / "ledger.jsonl"
 
     def append(self, record: RunRecord) -> None:
-        """Add one run; it is on the disk when this returns.
+        """Add one run, unless the file holds it already, by its ``"run_id"`` and status; it is on the disk when
+        this returns.
 
         Raises:
             StorageError: the file cannot be written.
         """
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        ensure_folder(self.path.parent)
-        try:
-            with FileLock(f"{self.path}.lock"), open(self.path, "a+b", buffering=0) as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - 1))
-                torn = size > 0 and file.read(1) != b"\n"
-                try:
-                    rest = b"\n" + line if torn else line
-                    while rest:  # a disk that fills up may take a part without a word
-                        rest = rest[file.write(rest) :]
-                    os.fsync(file.fileno())
-                except OSError:
-                    file.truncate(size)
-                    raise
-        except OSError as error:
-            raise storage_error(self.path, error) from error
+        with locked(self.path):
+            if "run_id" in record and any(_is_same_run(run, record) for _, run in self._lines()):
+                return
+            try:
+                with open(self.path, "a+b", buffering=0) as file:
+                    size = file.seek(0, os.SEEK_END)
+                    file.seek(max(0, size - 1))
+                    torn = size > 0 and file.read(1) != b"\n"
+                    try:
+                        rest = b"\n" + line if torn else line
+                        while rest:  # a disk that fills up may take a part without a word
+                            rest = rest[file.write(rest) :]
+                        os.fsync(file.fileno())
+                    except OSError:
+                        file.truncate(size)
+                        raise
+            except OSError as error:
+                raise storage_error(self.path, error) from error
 
     def runs(self) -> list[RunRecord]:
-        """All runs, oldest first. A torn line, left by a crash while it was written, is left out with a warning.
+        """All runs, oldest first. A damaged line, such as one torn by a crash, is left out with a warning.
 
         Raises:
-            RecordError: a run was written by another version of the course.
+            RecordError: the file cannot be read, or a run was written by another version of the course.
         """
-        if not self.path.exists():
-            return []
         found = []
-        for number, line in enumerate(self.path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                run = json.loads(line)
-            except json.JSONDecodeError:
+        for number, run in self._lines():
+            if not run:
                 warnings.warn(
-                    f"Line {number} of {self.path} was cut off while it was written; that run is left out.",
+                    f"Line {number} of {self.path} is damaged, or was cut off while it was written; it is left out.",
                     stacklevel=2,
                 )
-                continue
-            if run.get("schema") != SCHEMA:
+            elif run.get("schema") != SCHEMA:
                 raise RecordError(
                     f"Line {number} of {self.path} has schema {run.get('schema')!r}, and this version reads {SCHEMA}; "
                     "update the course."
                 )
-            found.append(run)
+            else:
+                found.append(run)
         return found
+
+    def _lines(self):
+        """(number, run) for each line that is not empty; {} in place of one that holds no run."""
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RecordError(f"{self.path} cannot be read ({error.strerror}).") from error
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    run = json.loads(line)
+                except (ValueError, RecursionError):
+                    run = {}
+                yield number, run if isinstance(run, dict) else {}
+
+
+def _is_same_run(run, other):
+    return all(run.get(key) == other[key] for key in ("run_id", "status"))
 
 
 def reference_runs(name: str = "pocket", **wanted: Any) -> list[RunRecord]:

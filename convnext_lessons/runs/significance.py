@@ -54,7 +54,8 @@ class Difference:
 
     def __str__(self):
         verdict = "resolved" if self.resolved else "not resolved"
-        return f"{self.points:+.1f} points, interval {self.interval}: {verdict}"
+        interval = self.interval if self.low is None else f"interval {self.interval}"
+        return f"{self.points:+.1f} points, {interval}: {verdict}"
 
 
 @dataclass(frozen=True)

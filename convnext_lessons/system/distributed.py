@@ -14,7 +14,8 @@ from torch import distributed
 from convnext_lessons.system.devices import choose_device
 from convnext_lessons.system.errors import CourseError
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+SECONDS_TO_SAVE = 120  # for a process whose torchrun was killed
 
 
 class DistributedError(CourseError):
@@ -128,17 +129,28 @@ def init_distributed(asked: str | torch.device | None = None) -> Iterator[Proces
     # Numbers and flags travel over gloo, beside the GPUs' queue, so that nobody waits for it.
     backend = "cpu:gloo,cuda:nccl" if choose_device(asked).type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         yield Process(rank, world_size, local_rank, local_world_size)
     finally:
         distributed.destroy_process_group()
 
 
+def _end_with_parent(parent):
+    """Ask this process to save and stop once torchrun is gone, which looked after it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_SAVE)
+    os._exit(1)
+
+
 class StopRequest:
     """Remembers that this process was asked to stop, so that it can finish its step and save first.
 
-    For the length of a ``with`` block SIGTERM and SIGINT (Ctrl-C, the stop button) set the request, and that of a
-    request around this one; a second SIGINT is the usual KeyboardInterrupt.
+    For the length of a ``with`` block SIGTERM, SIGINT (Ctrl-C, the stop button) and SIGHUP (a connection that drops)
+    set the request, and that of a request around this one; a second SIGINT is the usual KeyboardInterrupt. A signal
+    that is ignored, as under nohup, stays ignored.
 
     Args:
         seconds: after which the request counts as set without a signal.
@@ -166,7 +178,8 @@ class StopRequest:
     def __enter__(self):
         # Python delivers signals to the main thread, and lets only that one ask for them.
         is_main_thread = threading.current_thread() is threading.main_thread()
-        self._before = {name: signal.signal(name, self._note) for name in STOP_SIGNALS} if is_main_thread else {}
+        signals = [name for name in STOP_SIGNALS if is_main_thread and signal.getsignal(name) != signal.SIG_IGN]
+        self._before = {name: signal.signal(name, self._note) for name in signals}
         return self
 
     def __exit__(self, *_):

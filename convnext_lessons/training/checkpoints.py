@@ -1,19 +1,32 @@
 """What a run keeps in its folder: ``log.jsonl``, ``last.pt``, and curves for TensorBoard where that is installed."""
 
 import contextlib
+import hashlib
 import json
 import os
+import platform
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from convnext_lessons.system.errors import CourseError
-from convnext_lessons.system.storage import atomic, save_tensors, storage_error
+from convnext_lessons.system.storage import (
+    atomic,
+    locked_or_refused,
+    read_json,
+    save_tensors,
+    storage_error,
+    sweep_parts,
+    sync_folder,
+    write_json,
+)
 
-CHECKPOINT_VERSION = 3  # goes up with every change of what a checkpoint holds
+CHECKPOINT_VERSION = 4  # goes up with every change of what a checkpoint holds
+NAMES = ("last.pt", "new.pt", "previous.pt")  # in the order in which they are trusted
 
 
 class CheckpointError(CourseError):
@@ -21,25 +34,54 @@ class CheckpointError(CourseError):
 
 
 class CheckpointFolder:
-    """The folder of one run; does nothing for a run without a folder.
+    """The folder of one run, held by one process for the length of a ``with`` block; does nothing for a run without a
+    folder.
 
     ``last.pt`` is replaced as a whole. The one before it stays as ``previous.pt`` until the run is finished, and takes
-    its place should the disk have damaged it.
+    its place should the disk have damaged it: each knows a checksum of all that it holds.
 
     Args:
         folder: of the run, or None.
         signature: plain values that say which run this is; a checkpoint with others is refused.
         writes: whether this process writes; the others only read.
+
+    Raises:
+        CheckpointError: the folder's name is empty.
+        Locked: on entering, another process writes into the folder.
     """
 
     def __init__(self, folder: str | Path | None, signature: Mapping[str, Any], writes: bool = True):
-        self.folder = Path(folder) if folder else None
+        if folder == "":
+            raise CheckpointError("The run's folder has no name; say where it should be.")
+        self.folder = Path(folder) if folder is not None else None
         self.signature = {"version": CHECKPOINT_VERSION, **signature}
         self.writes = writes and self.folder is not None
         self._board = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if self.writes:
+            self._stack.enter_context(locked_or_refused(self.folder / "run", self._refusal()))
+            write_json(self.folder / "writer.json", _describe_this_process())
+        return self
+
+    def __exit__(self, *_):
+        if self._board:
+            self._board.close()
+        if self.writes:
+            (self.folder / "writer.json").unlink(missing_ok=True)
+        self._stack.close()
+
+    def _refusal(self):
+        try:
+            writer = "process {pid} on {host}, since {since}".format(**read_json(self.folder / "writer.json"))
+        except (OSError, ValueError, LookupError, TypeError):
+            writer = "it has not said its name"
+        return f"Another process trains in {self.folder} ({writer}); wait for it, stop it, or choose another folder."
 
     def begin(self, device: torch.device) -> dict[str, Any] | None:
-        """What the last checkpoint holds, or None where there is none; the log is cut back to it.
+        """What the last checkpoint holds, or None where there is none; the log is cut back to it. A log without a
+        checkpoint is somebody else's, and is kept aside.
 
         Raises:
             CheckpointError: neither it nor the one before can be read, or they are of another run.
@@ -49,37 +91,41 @@ class CheckpointFolder:
         saved = self._newest(device)
         curve = saved["curve"] if saved else []
         if self.writes:
+            log = self.folder / "log.jsonl"
+            for path in (log, self.folder / "new.pt"):
+                sweep_parts(path)
+            if saved is None and log.exists() and log.stat().st_size:
+                log.replace(_free_name(self.folder, "log.old", ".jsonl"))
             # A log may be ahead of its checkpoint; what is trained again is logged again.
-            with atomic(self.folder / "log.jsonl") as part:
+            with atomic(log) as part:
                 part.write_text("".join(json.dumps(point) + "\n" for point in curve), encoding="utf-8")
             self._board = _board(self.folder / "tensorboard", curve[-1]["pictures"] if curve else 0)
         return saved
 
     def _newest(self, device):
-        paths = [self.folder / name for name in ("last.pt", "previous.pt")]
-        there = [path for path in paths if path.exists()]
+        there = [path for path in (self.folder / name for name in NAMES) if path.exists()]
         for path in there:
             saved = _read(path, device)
             if saved is not None:
                 self._check(path, saved)
                 if path != there[0]:
-                    warnings.warn(f"{there[0]} cannot be read; the run goes on from {path.name}.", stacklevel=3)
+                    warnings.warn(f"{there[0]} is damaged; the run goes on from {path.name}.", stacklevel=3)
                 return saved
         if there:
             raise CheckpointError(
-                f"The checkpoint {there[0]} cannot be read, and there is no good one before it; delete it to start "
-                "this run anew."
+                f"The checkpoint {there[0]} is damaged, or too large for the free memory, and there is no good one "
+                "before it; move it away to start this run anew."
             )
         return None
 
     def _check(self, path, saved):
         signature = saved.get("signature") if isinstance(saved, dict) else None
         if not isinstance(signature, dict):
-            raise CheckpointError(f"{path} is not a checkpoint of the course; choose another folder, or delete it.")
+            raise CheckpointError(f"{path} is not a checkpoint of the course; choose another folder, or move it away.")
         if signature != self.signature:
-            differ = [key for key in self.signature if signature.get(key) != self.signature[key]]
+            other = [key for key in self.signature if signature.get(key) != self.signature[key]]
             raise CheckpointError(
-                f"{path} belongs to another run (its {', '.join(differ)} differ); choose another folder, or delete it."
+                f"{path} belongs to another run (other {', '.join(other)}); choose another folder, or move it away."
             )
 
     def write(self, point: Mapping[str, Any]) -> None:
@@ -93,7 +139,7 @@ class CheckpointFolder:
             raise storage_error(self.folder, error) from error
         if self._board:
             for name, value in point.items():
-                if name != "pictures":
+                if name != "pictures" and value is not None:
                     self._board.add_scalar(name, value, point["pictures"])
             self._board.flush()
 
@@ -106,12 +152,13 @@ class CheckpointFolder:
         if not self.writes:
             return
         last, new = self.folder / "last.pt", self.folder / "new.pt"
-        save_tensors({"signature": self.signature, **content}, new)
+        save_tensors(with_checksum({"signature": self.signature, **content}), new)
         try:
             # Whenever this is cut off, one of the names holds a whole checkpoint.
             if last.exists():
                 os.replace(last, self.folder / "previous.pt")
             os.replace(new, last)
+            sync_folder(self.folder)
         except OSError as error:
             raise storage_error(self.folder, error) from error
 
@@ -119,13 +166,11 @@ class CheckpointFolder:
         """The run is finished; nobody will need the checkpoint before the last one."""
         if self.writes:
             (self.folder / "previous.pt").unlink(missing_ok=True)
-        if self._board:
-            self._board.close()
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """The points of a run's curve so far, also of one that goes on elsewhere; a line that is just being written is left
-    out.
+    """The points of a run's curve so far, also of one that goes on elsewhere; a line that is damaged or just
+    being written is left out.
 
     Raises:
         CheckpointError: there is no log.
@@ -134,9 +179,11 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise CheckpointError(f"{path} is not there: no run has begun in that folder.")
     points = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            points.append(json.loads(line))
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            point = json.loads(line)
+            if isinstance(point, dict) and {"pictures", "seconds", "loss"} <= point.keys():
+                points.append(point)
     return points
 
 
@@ -149,15 +196,69 @@ def read_checkpoint(folder: str | Path, device: str | torch.device = "cpu") -> d
     path = Path(folder) / "last.pt"
     saved = _read(path, device) if path.exists() else None
     if not isinstance(saved, dict) or saved.get("signature", {}).get("version") != CHECKPOINT_VERSION:
-        raise CheckpointError(f"{path} is no checkpoint of this version of the course.")
+        raise CheckpointError(f"{path} is no whole checkpoint of this version of the course.")
     return saved
 
 
+def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's content with a checksum over all its tensors and values."""
+    return {**content, "checksum": _checksum(content)}
+
+
 def _read(path, device):
+    """What a checkpoint holds; None where it is damaged.
+
+    Raises:
+        CheckpointError: it is not damaged and cannot be read all the same.
+    """
     try:
-        return torch.load(path, weights_only=True, map_location=device)
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); see to its rights, and keep it.") from error
+    try:
+        saved = torch.load(path, weights_only=True, map_location=device)
     except Exception:  # a damaged file can raise nearly anything
         return None
+    if not isinstance(saved, dict) or "checksum" not in saved:
+        return saved  # of another version, or none of ours: its signature will say so
+    expected = saved.pop("checksum")
+    return saved if _checksum(saved) == expected else None
+
+
+def _checksum(content):
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(value):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        elif isinstance(value, Mapping):
+            digest.update(f"{{{len(value)} ".encode())
+            for key, inner in value.items():
+                add(key)
+                add(inner)
+        elif isinstance(value, list | tuple):
+            digest.update(f"[{len(value)} ".encode())
+            for inner in value:
+                add(inner)
+        else:
+            digest.update(f"{value!r} ".encode())
+
+    add(content)
+    return digest.hexdigest()
+
+
+def _describe_this_process():
+    return {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def _free_name(folder, stem, suffix):
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}.{number}{suffix}"
+    return path
 
 
 def _board(folder, pictures):

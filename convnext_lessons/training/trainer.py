@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from convnext_lessons.training.checkpoints import CheckpointFolder, read_checkpo
 
 POINTS_PER_EPOCH = 10  # of the curve
 PARTS = ("network", "average", "optimizer", "scaler")  # of a trainer, whose state a checkpoint keeps
-NUMBERS = ("steps", "epochs_done", "seconds", "loss_sum", "loss_count", "last_loss")
+NUMBERS = ("steps", "epochs_done", "seconds", "loss_sum", "loss_count", "last_loss", "run_id")
 
 Point = dict[str, Any]  # of a curve
 
@@ -134,6 +135,7 @@ def train(
     Raises:
         TrainingError: the loss is no longer a number, or pictures and recipe do not fit together.
         CheckpointError: the folder holds another run, or nothing that can be read.
+        Locked: another process trains in the folder.
         Stopped: SIGTERM or an interruption came; the state is saved in the folder.
         DeviceError: the device is not there.
     """
@@ -145,14 +147,35 @@ def train(
     experiment = _prepare(experiment, images, process)
     recipe = experiment.recipe
     images = move_images(images, recipe, device)
-    trainer = Trainer(experiment, images, device, options)
-    checkpoints = CheckpointFolder(folder, {"images": images.note, **experiment.settings()}, process.is_main)
-    curve = trainer.restore(checkpoints.begin(device), folder)
-    was_finished = trainer.epochs_done == recipe.epochs
+    signature = {
+        "images": images.note,
+        "classes": list(images.classes),
+        "counts": [len(images.train), len(images.val)],
+        **experiment.settings(),
+    }
+    with CheckpointFolder(folder, signature, process.is_main) as checkpoints:
+        trainer = Trainer(experiment, images, device, options)
+        curve = trainer.restore(checkpoints.begin(device), folder)
+        status = _run_epochs(trainer, checkpoints, curve, report)
+        if status == "complete":
+            checkpoints.end()
+        precision = str(trainer.precision).removeprefix("torch.")
+        result = {"processes": process.world_size, "seconds": round(trainer.seconds, 2)}
+        if folder is not None:
+            result["run_id"] = trainer.run_id
+        record = record_of(experiment, images, device, precision, curve, status, **result)
+        if process.is_main:
+            store.append(record)
+    return Run(record, trainer.result())
+
+
+def _run_epochs(trainer, checkpoints, curve, report):
+    """Train what is left of a run; returns ``"complete"`` or ``"interrupted"``."""
+    options = trainer.options
 
     def add(point):
         curve.append(point)
-        if process.is_main:
+        if options.process.is_main:
             checkpoints.write(point)
             report(point)
 
@@ -160,29 +183,20 @@ def train(
         if checkpoints.writes:
             checkpoints.save(trainer.state(curve))
 
-    status = "complete"
-    with StopRequest(options.seconds) if folder else contextlib.nullcontext() as request:
+    with StopRequest(options.seconds) if checkpoints.folder else contextlib.nullcontext() as request:
         try:
-            for epoch in range(trainer.epochs_done, recipe.epochs):
+            for epoch in range(trainer.epochs_done, trainer.recipe.epochs):
                 for point in trainer.epoch(epoch, request, save):
                     add(point)
                 add(trainer.validate())
                 trainer.epochs_done = epoch + 1
                 save()
         except KeyboardInterrupt:
-            status = "interrupted"
             if trainer.steps:
                 with contextlib.suppress(KeyboardInterrupt):
                     add(trainer.validate())
-    if status == "complete":
-        checkpoints.end()
-    network = trainer.result()
-    precision = str(trainer.precision).removeprefix("torch.")
-    result = {"processes": process.world_size, "seconds": round(trainer.seconds, 2)}
-    record = record_of(experiment, images, device, precision, curve, status, **result)
-    if not was_finished and process.is_main:
-        store.append(record)
-    return Run(record, network)
+            return "interrupted"
+    return "complete"
 
 
 def load_run(folder: str | Path, device: str | torch.device | None = None) -> tuple[Experiment, nn.Module]:
@@ -295,6 +309,7 @@ class Trainer:
         self.loss, self.mix = self.recipe.make_loss(), self.recipe.make_mixing(self.classes)
         self.steps, self.epochs_done, self.seconds, self.last_loss = 0, 0, 0.0, None
         self.loss_sum, self.loss_count = 0.0, 0  # since the curve's last point
+        self.run_id = secrets.token_hex(8)  # by which a store knows a run that it holds already
         self.workers = 0 if fast_mode() else options.workers
         if self.workers is None:
             self.workers = default_workers(self.process)

@@ -13,7 +13,7 @@ from convnext_lessons.data.augmentation import Batch
 from convnext_lessons.data.datasets import IMAGENETTE
 from convnext_lessons.model.network import ResNet, build
 from convnext_lessons.model.pretrained import load_torchvision_weights
-from convnext_lessons.model.roadmap import LAST_STEP, architecture_after
+from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import fast_mode
 
@@ -21,7 +21,7 @@ from convnext_lessons.system.settings import fast_mode
 PRETRAINED = {
     "ResNet-50, original training": (0, ResNet50_Weights.IMAGENET1K_V1),
     "ResNet-50, modern training": (0, ResNet50_Weights.IMAGENET1K_V2),
-    "ConvNeXt-T": (LAST_STEP, ConvNeXt_Tiny_Weights.IMAGENET1K_V1),
+    "ConvNeXt-T": (PAPER_STEPS[-1], ConvNeXt_Tiny_Weights.IMAGENET1K_V1),
 }
 
 # Where Imagenette's ten classes are among ImageNet's thousand; their folders' names sort in the same order.

@@ -20,7 +20,7 @@ def images():
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """What a session asks ``load_images`` for, as (source, size), while it gets what it asks for."""
+    """What ``load_images`` is asked for, as (source, size); it gives what is asked for."""
     asked, load_images = [], session.load_images
 
     def spy(source, size):

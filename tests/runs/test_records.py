@@ -164,7 +164,7 @@ def test_a_run_is_a_line(store):
 def test_the_learners_runs_lie_in_the_data_folder(own_place):
     RunStore().append(run(0))
     # The lock stays beside it.
-    assert {path.name for path in own_place.iterdir()} - {"ledger.jsonl.lock"} == {"ledger.jsonl"}
+    assert {path.name for path in own_place.glob("[!.]*")} == {"ledger.jsonl"}
 
 
 def torn(store):
@@ -366,3 +366,32 @@ def test_stored_measurements_say_what_made_them(path):
     assert found["schema"] == SCHEMA
     assert found["device"]["name"]
     assert found["versions"].keys() >= versions().keys()
+
+
+@pytest.mark.parametrize("line", ["7", "[]", "null", '"x"', "true", "[" * 100_000, "1" * 5000, "\xff"])
+def test_a_line_that_holds_no_run_costs_that_line_alone(tmp_path, line):
+    store = RunStore(tmp_path / "ledger.jsonl")
+    store.append({"schema": SCHEMA, "number": 1})
+    with open(store.path, "ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    store.append({"schema": SCHEMA, "number": 2})
+    with pytest.warns(UserWarning, match="Line 2 of .* left out"):
+        assert [run["number"] for run in store.runs()] == [1, 2]
+
+
+def test_a_file_of_runs_that_may_not_be_read_is_one_sentence(tmp_path, refuses):
+    (tmp_path / "ledger.jsonl").mkdir()
+    with refuses(RecordError, "ledger.jsonl", "cannot be read"):
+        RunStore(tmp_path / "ledger.jsonl").runs()
+
+
+def test_a_run_is_kept_once_and_again_when_it_is_complete(tmp_path):
+    store = RunStore(tmp_path / "ledger.jsonl")
+    for status in ("interrupted", "interrupted", "complete", "complete"):
+        store.append({"schema": SCHEMA, "run_id": "a", "status": status})
+    store.append({"schema": SCHEMA, "run_id": "b", "status": "complete"})
+    assert [(run["run_id"], run["status"]) for run in store.runs()] == [
+        ("a", "interrupted"),
+        ("a", "complete"),
+        ("b", "complete"),
+    ]

@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 
+from convnext_lessons.system import distributed
 from convnext_lessons.system.devices import DeviceError
 from convnext_lessons.system.distributed import SINGLE_PROCESS, Process, StopRequest, init_distributed
 
@@ -25,7 +26,7 @@ def test_more_processes_than_gpus_are_refused(refuses):
         Process(1, 2, 1, 2).device("cuda")
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_signal_sets_the_request_until_the_block_ends(name):
     before = signal.getsignal(name)
     with StopRequest() as request:
@@ -33,6 +34,31 @@ def test_a_stop_signal_sets_the_request_until_the_block_ends(name):
         os.kill(os.getpid(), name)
         assert request.requested
     assert signal.getsignal(name) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with StopRequest() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not request.requested
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_process_whose_torchrun_is_gone_is_asked_to_stop(monkeypatch):
+    class Ended(Exception):
+        pass
+
+    def end(code):
+        raise Ended
+
+    monkeypatch.setattr(distributed, "SECONDS_TO_SAVE", 0)
+    monkeypatch.setattr("os._exit", end)
+    with StopRequest() as request, pytest.raises(Ended):
+        distributed._end_with_parent(parent=-1)
+    assert request.requested
 
 
 def test_the_second_ctrl_c_interrupts():

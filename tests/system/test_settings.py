@@ -4,7 +4,13 @@ from convnext_lessons.system import data_folder, fast_mode, reference_folder, se
 from convnext_lessons.system.settings import images_asked_for
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((value, True) for value in ("1", "yes", "true", "on")),
+        *((value, False) for value in ("0", "", "false", "False", "no", " off ", None)),
+    ],
+)
 @pytest.mark.parametrize("mode", [fast_mode, static_mode])
 def test_modes_follow_the_environment(mode, value, expected, monkeypatch):
     name = {fast_mode: "CONVNEXT_LESSONS_FAST", static_mode: "CONVNEXT_LESSONS_STATIC"}[mode]
@@ -49,3 +55,10 @@ def test_the_reference_runs_travel_inside_an_installed_package(monkeypatch):
 def test_the_package_is_the_folder_that_holds_all_others():
     assert (settings.PACKAGE / "__init__.py").is_file()
     assert (settings.PACKAGE / "system" / "settings.py").samefile(settings.__file__)
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-that-name/x"])
+def test_a_data_folder_that_cannot_be_is_one_sentence(folder, monkeypatch, refuses):
+    monkeypatch.setenv("CONVNEXT_LESSONS_DATA", folder)
+    with refuses(settings.SettingError, "CONVNEXT_LESSONS_DATA", folder):
+        data_folder()

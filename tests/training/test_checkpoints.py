@@ -1,12 +1,20 @@
+import contextlib
+import errno
+import os
+import random
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
 
 from convnext_lessons.data import stand_in
 from convnext_lessons.model import LAST_STEP
-from convnext_lessons.runs import PAPER, make_experiment
+from convnext_lessons.runs import PAPER, RunStore, make_experiment
 from convnext_lessons.system import StorageError
+from convnext_lessons.system.storage import Locked
 from convnext_lessons.training import CheckpointError, TrainingError, TrainOptions, load_run, read_log, train
-from convnext_lessons.training.checkpoints import CHECKPOINT_VERSION, CheckpointFolder, read_checkpoint
+from convnext_lessons.training.checkpoints import CHECKPOINT_VERSION, CheckpointFolder, read_checkpoint, with_checksum
 
 CPU = torch.device("cpu")
 SAVING = TrainOptions(save_steps=1)
@@ -26,6 +34,12 @@ def run(images, tmp_path):
         return train(experiment, images, device="cpu", folder=tmp_path / "run", options=options, **settings)
 
     return run
+
+
+def reseal(saved, path):
+    """Write a changed checkpoint as if it had been written so."""
+    del saved["checksum"]
+    torch.save(with_checksum(saved), path)
 
 
 def stop_at(pictures):
@@ -51,7 +65,7 @@ def test_a_checkpoint_of_another_version_is_refused(run, tmp_path, version, refu
     last = tmp_path / "run" / "last.pt"
     saved = torch.load(last, weights_only=True)
     saved["signature"]["version"] = version
-    torch.save(saved, last)
+    reseal(saved, last)
     before = last.read_bytes()
     with refuses(CheckpointError, "last.pt", "version"):
         run()
@@ -65,8 +79,8 @@ def test_a_checkpoint_whose_recipe_lacks_a_field_is_refused(run, tmp_path, refus
     last = tmp_path / "run" / "last.pt"
     saved = torch.load(last, weights_only=True)
     del saved["signature"]["recipe"]["first_size"]
-    torch.save(saved, last)
-    with refuses(CheckpointError, "last.pt", "recipe differ"):
+    reseal(saved, last)
+    with refuses(CheckpointError, "last.pt", "other recipe"):
         run()
 
 
@@ -78,7 +92,7 @@ def test_the_one_before_takes_the_place_of_a_damaged_checkpoint(run, tmp_path):
         run(report=stop_at(40))
     last = tmp_path / "run" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match=r"last\.pt cannot be read; the run goes on from previous\.pt"):
+    with pytest.warns(UserWarning, match=r"last\.pt is damaged; the run goes on from previous\.pt"):
         again = run()
     first, second = whole.network.state_dict(), again.network.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -98,7 +112,7 @@ def test_without_a_good_checkpoint_nothing_is_begun(run, tmp_path, refuses):
     for name in ("last.pt", "previous.pt"):
         (tmp_path / "run" / name).write_bytes(b"torn")
     before = (tmp_path / "run" / "log.jsonl").read_bytes()
-    with refuses(CheckpointError, "last.pt", "delete"):
+    with refuses(CheckpointError, "last.pt", "move it away"):
         run()
     assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
 
@@ -208,6 +222,140 @@ def test_a_curve_goes_to_tensorboard(run, tmp_path):
     expected = {point["pictures"]: point["loss"] for point in finished.record["curve"]}
     assert told == pytest.approx(expected)
     assert {"accuracy", "accuracy_unaveraged"} <= set(events.Tags()["scalars"])
+
+
+# Checkpoints that know themselves, and folders with one writer --------------------------------------------------------
+
+
+@pytest.fixture
+def interrupted(run, tmp_path):
+    """A run that was stopped with two checkpoints, ``last.pt`` and ``previous.pt``, and what it would have become."""
+    whole = run()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(RuntimeError):
+        run(report=stop_at(40))
+    return whole.network.state_dict()
+
+
+def flip(path, bit):
+    content = bytearray(path.read_bytes())
+    content[bit // 8 % len(content)] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_a_flipped_bit_is_noticed_or_changes_nothing(run, tmp_path, part):
+    run()
+    last, generator = tmp_path / "run" / "last.pt", random.Random(part)
+    whole, saved = last.read_bytes(), read_checkpoint(tmp_path / "run")
+    for _ in range(12):
+        flip(last, generator.randrange(8 * len(whole)))
+        with contextlib.suppress(CheckpointError):
+            assert with_checksum(read_checkpoint(tmp_path / "run"))["checksum"] == with_checksum(saved)["checksum"]
+        last.write_bytes(whole)
+
+
+def without_the_optimizer(saved):
+    del saved["optimizer"]
+
+
+def with_another_shape(saved):
+    name = next(iter(saved["network"]))
+    saved["network"][name] = saved["network"][name][:1]
+
+
+def with_another_weight(saved):
+    next(iter(saved["network"].values()))[0] += 1
+
+
+@pytest.mark.parametrize("damage", [without_the_optimizer, with_another_shape, with_another_weight])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(run, interrupted, tmp_path, damage):
+    last = tmp_path / "run" / "last.pt"
+    saved = torch.load(last, weights_only=True)
+    damage(saved)
+    torch.save(saved, last)
+    with pytest.warns(UserWarning, match="goes on from previous"):
+        again = run().network.state_dict()
+    assert all(torch.equal(interrupted[name], again[name]) for name in interrupted)
+
+
+def test_a_checkpoint_between_two_names_is_found(run, interrupted, tmp_path):
+    (tmp_path / "run" / "last.pt").rename(tmp_path / "run" / "new.pt")
+    again = run().network.state_dict()
+    assert all(torch.equal(interrupted[name], again[name]) for name in interrupted)
+
+
+def test_a_checkpoint_that_may_not_be_read_is_kept(run, interrupted, tmp_path, monkeypatch, refuses):
+    def forbidden(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("convnext_lessons.training.checkpoints.open", forbidden, raising=False)
+    with refuses(CheckpointError, "Permission denied", "keep it"):
+        run()
+
+
+def test_a_run_is_not_resumed_on_other_images(run, images, tmp_path, refuses):
+    run()
+    others = {
+        "classes": replace(images, classes=images.classes[::-1]),
+        "counts": replace(images, train=images.train[:56], train_labels=images.train_labels[:56]),
+    }
+    for what, other in others.items():
+        with refuses(CheckpointError, "another run", what):
+            train(make_experiment(LAST_STEP, PAPER), other, "cpu", folder=tmp_path / "run", options=SAVING)
+
+
+def test_two_runs_do_not_share_a_folder(run, tmp_path, refuses):
+    def second(point):
+        with refuses(Locked, f"process {os.getpid()}", str(tmp_path / "run"), "another folder"):
+            run()
+        raise RuntimeError("seen")
+
+    with pytest.raises(RuntimeError, match="seen"):
+        run(report=second)
+    assert run().record["status"] == "complete"
+
+
+def test_somebody_elses_log_is_kept_aside(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    for content in ("somebody's\n", "somebody else's\n"):
+        (tmp_path / "run" / "log.jsonl").write_text(content)
+        with pytest.raises(RuntimeError):
+            run(options=TrainOptions(), report=stop_at(40))
+    assert (tmp_path / "run" / "log.old.jsonl").read_text() == "somebody's\n"
+    assert (tmp_path / "run" / "log.old.2.jsonl").read_text() == "somebody else's\n"
+
+
+def test_what_a_killed_writer_left_is_swept(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".new.pt.1234.part").write_bytes(b"half")
+    run()
+    assert not list((tmp_path / "run").glob(".*.part"))
+
+
+def test_a_folder_without_a_name_is_refused(images, refuses):
+    with refuses(CheckpointError, "no name"):
+        train(make_experiment(0, PAPER), images, "cpu", folder="")
+
+
+@pytest.mark.parametrize("line", ["7", "[]", "null", "\xff", "[" * 100_000, '{"pictures": 1}'])
+def test_a_damaged_line_of_a_log_costs_that_line_alone(run, tmp_path, line):
+    finished = run()
+    with open(tmp_path / "run" / "log.jsonl", "ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    assert read_log(tmp_path / "run") == finished.record["curve"]
+
+
+def test_a_finished_run_is_recorded_once_whatever_moment_it_is_cut_off_at(run, tmp_path, monkeypatch):
+    store = RunStore(tmp_path / "ledger.jsonl")
+    with monkeypatch.context() as cut:
+        cut.setattr(RunStore, "append", lambda self, record: (_ for _ in ()).throw(RuntimeError("killed")))
+        with pytest.raises(RuntimeError, match="killed"):
+            run(store=store)
+    assert store.runs() == []
+    for _ in range(2):
+        run(store=store)
+        assert [record["status"] for record in store.runs()] == ["complete"]
 
 
 def test_a_run_without_a_folder_keeps_nothing():

@@ -283,7 +283,7 @@ def foreign(path):
 def test_a_damaged_checkpoint_is_refused(run_of, tmp_path, damage, refuses):
     run_of(folder=tmp_path)
     damage(tmp_path / "last.pt")
-    with refuses(CheckpointError, str(tmp_path / "last.pt"), "delete"):
+    with refuses(CheckpointError, str(tmp_path / "last.pt"), "move it away"):
         run_of(folder=tmp_path)
 
 
@@ -305,7 +305,7 @@ def test_a_checkpoint_of_another_run_is_refused(run_of, tmp_path, other, word, r
 
 def test_a_run_leaves_its_log_and_its_checkpoint_only(run_of, tmp_path):
     run_of(folder=tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "run").glob("[!.]*")) == [
         "last.pt",
         "log.jsonl",
         "tensorboard",
@@ -377,7 +377,7 @@ def test_a_full_disk_under_the_checkpoint_is_one_sentence(run_of, tmp_path, monk
     monkeypatch.setattr(torch, "save", lambda content, path: save(content, "/dev/full"))
     with refuses(StorageError, "full"):
         run_of(folder=tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"log.jsonl", "tensorboard"}
+    assert {path.name for path in (tmp_path / "run").glob("[!.]*")} == {"log.jsonl", "tensorboard"}
 
 
 # A run in words -------------------------------------------------------------------------------------------------------
