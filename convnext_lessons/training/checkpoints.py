@@ -182,7 +182,7 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             point = json.loads(line)
-            if isinstance(point, dict) and {"pictures", "seconds", "loss"} <= point.keys():
+            if isinstance(point, dict) and {"pictures", "seconds"} <= point.keys():
                 points.append(point)
     return points
 
