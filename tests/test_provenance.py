@@ -35,13 +35,20 @@ def prose(number):
     return " ".join(" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
 
 
+def group_called(name, groups):
+    """The stored group of a name; lesson 08's picture calls the designs by their activations and puts memory beside."""
+    name = re.sub(r" \d+ MB,$", "", name)
+    on_the_road = {"second": "step 8", "first + second + addition": "step 7"}
+    return name if name in groups else on_the_road.get(name, f"activations {name}")
+
+
 @pytest.mark.parametrize("number", range(len(list_lessons()) - 1))
 def test_every_mean_and_spread_in_a_lesson_is_a_stored_one(number):
     groups = stored_groups()
     found = [match for words in printed(number) for match in TOLD.findall(words)]
     assert found
     for name, mean, spread, count in found:
-        values = groups[name.strip()]
+        values = groups[group_called(name.strip(), groups)]
         assert (mean, spread, int(count)) == (
             f"{statistics.fmean(values):.1f}",
             f"{statistics.stdev(values):.1f}",
