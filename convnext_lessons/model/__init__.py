@@ -8,7 +8,15 @@ from convnext_lessons.model.architecture import LAYERS, RESNET50, Architecture, 
 from convnext_lessons.model.cost import COSTS, Cost, count, count_with_fvcore, time_network
 from convnext_lessons.model.layers import describe_layers
 from convnext_lessons.model.network import InputError, LayerNorm2d, LayerScale, ResNet, build, initialize, stem
-from convnext_lessons.model.pretrained import WeightsError, load_torchvision_weights, save_torchvision_weights
+from convnext_lessons.model.pretrained import (
+    FAMILIES,
+    WeightsError,
+    is_end,
+    load_torchvision_weights,
+    load_weights,
+    save_torchvision_weights,
+    save_weights,
+)
 from convnext_lessons.model.roadmap import (
     LAST_STEP,
     PAPER_STEPS,
@@ -24,6 +32,7 @@ from convnext_lessons.model.roadmap import (
 
 __all__ = [
     "COSTS",
+    "FAMILIES",
     "LAST_STEP",
     "LAYERS",
     "PAPER_STEPS",
@@ -47,9 +56,12 @@ __all__ = [
     "count_with_fvcore",
     "describe_layers",
     "initialize",
+    "is_end",
     "load_torchvision_weights",
+    "load_weights",
     "paper_after",
     "save_torchvision_weights",
+    "save_weights",
     "stem",
     "step_of",
     "time_network",

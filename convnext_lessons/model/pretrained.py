@@ -1,18 +1,76 @@
-"""Other people's names for the same weights: torchvision's, for the two ends of the road."""
+"""Other people's names for the same weights: torchvision's, timm's and the authors', for the two ends of the road."""
 
 from collections.abc import Mapping
 
 import torch
 
 from convnext_lessons.model.network import ResNet
-from convnext_lessons.model.roadmap import STEPS, architecture_after
+from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after
 from convnext_lessons.system.errors import CourseError
 
-_ENDS = (architecture_after(0), architecture_after(STEPS[-1].number))
+_ENDS = (architecture_after(0), architecture_after(PAPER_STEPS[-1]))  # ResNet-50 and ConvNeXt-T
+
+# How each family names the parts of its ConvNeXt: stem, transition and block before the layer's own name, then the
+# layers of a block by their position in ours, the layer scale, and the two layers of the head.
+_CONVNEXT = {
+    "torchvision": {
+        "stem": "features.0.{layer}",
+        "transition": "features.{before_stage}.{layer}",
+        "block": "features.{in_stage}.{block}",
+        "layers": {"0": "block.0", "1": "block.2", "2": "block.3", "4": "block.5"},
+        "scale": "layer_scale",
+        "head": {"1": "classifier.0", "3": "classifier.2"},
+    },
+    "timm": {
+        "stem": "stem.{layer}",
+        "transition": "stages.{stage}.downsample.{layer}",
+        "block": "stages.{stage}.blocks.{block}",
+        "layers": {"0": "conv_dw", "1": "norm", "2": "mlp.fc1", "4": "mlp.fc2"},
+        "scale": "gamma",
+        "head": {"1": "head.norm", "3": "head.fc"},
+    },
+    "authors": {
+        "stem": "downsample_layers.0.{layer}",
+        "transition": "downsample_layers.{stage}.{layer}",
+        "block": "stages.{stage}.{block}",
+        "layers": {"0": "dwconv", "1": "norm", "2": "pwconv1", "4": "pwconv2"},
+        "scale": "gamma",
+        "head": {"1": "norm", "3": "head"},
+    },
+}
+FAMILIES = tuple(_CONVNEXT)
 
 
 class WeightsError(CourseError, ValueError):
     """Weights that do not belong to the network."""
+
+
+def load_weights(network: ResNet, state_dict: Mapping[str, torch.Tensor], new_head: bool = False) -> None:
+    """Copy weights into a network: under the course's own names into any; for an end of the road, at any depth and
+    width, also under torchvision's, timm's or the authors' names.
+
+    Args:
+        state_dict: names and tensors, or a checkpoint that holds them as ``"model"`` or ``"state_dict"``.
+        new_head: leave the last layer as it is where the weights are for another number of classes.
+
+    Raises:
+        WeightsError: the weights are of another network; it is then as it was.
+    """
+    state = _weights_in(state_dict)
+    own = network.state_dict()
+    names = max((_names(network, family) for family in (None, *FAMILIES)), key=lambda names: len(names.keys() & state.keys()))
+    renamed = {names.get(name, name): tensor for name, tensor in state.items()}
+    # Others have linear layers where ours has 1×1 convolutions, and layer scales without the two axes of a map.
+    for name in renamed.keys() & own.keys():
+        if _without_ones(renamed[name]) == _without_ones(own[name]):
+            renamed[name] = renamed[name].reshape(own[name].shape)
+    if new_head:
+        last = f"head.{len(network.head) - 1}"
+        for name in (f"{last}.weight", f"{last}.bias"):
+            if name in renamed and renamed[name].shape[1:] == own[name].shape[1:] != renamed[name].shape:
+                renamed[name] = own[name]
+    _check_shapes(renamed, own)
+    network.load_state_dict(renamed)
 
 
 def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, torch.Tensor]) -> None:
@@ -22,26 +80,29 @@ def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, torch.Ten
     Raises:
         WeightsError: the weights are of another network.
     """
-    own = network.state_dict()
-    names = {_torchvision_name(name, network): name for name in own}
-    renamed = {}
-    for name, tensor in state_dict.items():
-        if not isinstance(tensor, torch.Tensor):
-            continue  # a checkpoint with more than weights in it; the comparison below refuses it
-        name = names.get(name, name)
-        # torchvision's ConvNeXt block has linear layers where ours has 1×1 convolutions.
-        is_linear = tensor.ndim == 2 and name in own and own[name].ndim == 4
-        renamed[name] = tensor[:, :, None, None] if is_linear else tensor
-    expected = {name: tensor.shape for name, tensor in own.items()}
-    given = {name: tensor.shape for name, tensor in renamed.items()}
-    if given != expected:
-        wrong = sorted(name for name in given.keys() | expected.keys() if given.get(name) != expected.get(name))
-        raise WeightsError(
-            f"These weights do not fit the network: {len(wrong)} of {len(expected)} tensors differ, the first is "
-            f"{wrong[0]}; step 0 takes torchvision's resnet50, step 11 its convnext_tiny, each with the same number of "
-            "classes."
-        )
-    network.load_state_dict(renamed)
+    load_weights(network, state_dict)
+
+
+def save_weights(network: ResNet, family: str = "torchvision") -> dict[str, torch.Tensor]:
+    """The weights of an end of the road under the names of a family: torchvision's, timm's or the authors'.
+
+    Raises:
+        WeightsError: the network is no end of the road (at any depth and width), so that nobody has names for its
+            layers; or there is no such family.
+    """
+    if family not in FAMILIES:
+        raise WeightsError(f"There are no names '{family}' for weights; there are {', '.join(FAMILIES)}.")
+    if not is_end(network):
+        raise WeightsError(f"{family} has no network like this one; save step 0 or step {PAPER_STEPS[-1]}.")
+    named = {}
+    for theirs, name in _names(network, family).items():
+        tensor = network.state_dict()[name]
+        if network.arch.depthwise_first and tensor.shape[2:] == (1, 1):
+            tensor = tensor[:, :, 0, 0]  # a ConvNeXt's linear layer
+        if name.endswith("factor") and family != "torchvision":
+            tensor = tensor.flatten()
+        named[theirs] = tensor
+    return named
 
 
 def save_torchvision_weights(network: ResNet) -> dict[str, torch.Tensor]:
@@ -51,26 +112,61 @@ def save_torchvision_weights(network: ResNet) -> dict[str, torch.Tensor]:
         WeightsError: the network is no end of the road (at any depth and width): torchvision has no names for its
             layers.
     """
-    arch = network.arch
-    if not any(arch.change(depths=end.depths, width=end.width) == end for end in _ENDS):
-        raise WeightsError("torchvision has no network like this one; save step 0 or step 11.")
-    renamed = {}
-    for name, tensor in network.state_dict().items():
-        theirs = _torchvision_name(name, network)
-        # torchvision's ConvNeXt block has linear layers where ours has 1×1 convolutions.
-        is_linear = ".block." in theirs and tensor.shape[2:] == (1, 1)
-        renamed[theirs] = tensor[:, :, 0, 0] if is_linear else tensor
-    return renamed
+    return save_weights(network, "torchvision")
 
 
-def _torchvision_name(name, network):
-    """torchvision's name of one of our tensors; our own where it has none."""
-    part, _, rest = name.partition(".")
+def is_end(network: ResNet) -> bool:
+    """Whether a network is an end of the road at any depth and width, so that others have names for its layers."""
+    return any(network.arch == _end_like(network, end) for end in _ENDS)
+
+
+def _end_like(network, end):
+    return end.change(depths=network.arch.depths, width=network.arch.width)
+
+
+def _weights_in(content):
+    """The tensors of a state dict, or of the checkpoint around one."""
+    if isinstance(content, Mapping):
+        for key in ("model", "state_dict"):
+            if isinstance(content.get(key), Mapping):
+                content = content[key]
+        tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+        if tensors:
+            return tensors
+    raise WeightsError("There are no weights in that; they are names with a tensor each, as state_dict() gives them.")
+
+
+def _check_shapes(given, own):
+    wrong = sorted(
+        name
+        for name in given.keys() | own.keys()
+        if name not in given or name not in own or given[name].shape != own[name].shape
+    )
+    if wrong:
+        raise WeightsError(
+            f"These weights do not fit the network: {len(wrong)} of {len(own)} tensors differ, the first is "
+            f"{wrong[0]}; step 0 takes a resnet50, step {PAPER_STEPS[-1]} a convnext_tiny, each with the same number "
+            "of classes."
+        )
+
+
+def _without_ones(tensor):
+    return [length for length in tensor.shape if length != 1]
+
+
+def _names(network, family):
+    """{a family's name: ours} for all tensors of a network; None stands for our own names, and what a family has no
+    name for is left under ours."""
     name_of = _convnext_name if network.arch.downsampling == "separate" else _resnet_name
-    return name_of(part, rest) or name
+    names = {}
+    for name in network.state_dict():
+        part, _, rest = name.partition(".")
+        names[(family and name_of(part, rest, family)) or name] = name
+    return names
 
 
-def _resnet_name(part, rest):
+def _resnet_name(part, rest, _):
+    """The name in a ResNet, which torchvision and timm share."""
     if part in ("stem", "head"):
         index, kind = rest.split(".", 1)
         module = {("stem", "0"): "conv1", ("stem", "1"): "bn1", ("head", "3"): "fc"}.get((part, index))
@@ -82,22 +178,20 @@ def _resnet_name(part, rest):
     return f"layer{int(stage) + 1}.{block}.{('conv', 'bn')[position]}{number + 1}.{kind}" if position < 2 else None
 
 
-# torchvision's positions in a block: depthwise, norm, two linear layers around the activation, and the layer scale.
-_CONVNEXT_BLOCK = {"0": "block.0", "1": "block.2", "2": "block.3", "4": "block.5"}
-
-
-def _convnext_name(part, rest):
+def _convnext_name(part, rest, family):
+    naming = _CONVNEXT[family]
     if part == "stem":
-        return f"features.0.{rest}"
+        return naming["stem"].format(layer=rest)
     if part == "head":
         index, kind = rest.split(".", 1)
-        return {"1": f"classifier.0.{kind}", "3": f"classifier.2.{kind}"}.get(index)
+        return index in naming["head"] and f"{naming['head'][index]}.{kind}"
+    stage, rest = rest.split(".", 1)
+    # torchvision counts stem, stage, transition, stage, transition … in one list.
+    places = {"stage": stage, "before_stage": 2 * int(stage), "in_stage": 2 * int(stage) + 1}
     if part == "transitions":
-        # torchvision counts stem, stage, transition, stage, transition … in one list.
-        stage, layer = rest.split(".", 1)
-        return f"features.{2 * int(stage)}.{layer}"
-    stage, block, path, index, kind = rest.split(".", 4)
+        return naming["transition"].format(layer=rest, **places)
+    block, path, index, kind = rest.split(".", 3)
     if path != "residual":
         return None
-    layer = "layer_scale" if kind == "factor" else f"{_CONVNEXT_BLOCK.get(index)}.{kind}"
-    return f"features.{2 * int(stage) + 1}.{block}.{layer}"
+    layer = naming["scale"] if kind == "factor" else f"{naming['layers'].get(index)}.{kind}"
+    return f"{naming['block'].format(block=block, **places)}.{layer}"

@@ -1,17 +1,22 @@
 import math
+import re
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch import nn
 
 from convnext_lessons.model import (
+    FAMILIES,
     RESNET50,
     WeightsError,
     architecture_after,
     build,
     load_torchvision_weights,
+    load_weights,
     save_torchvision_weights,
+    save_weights,
 )
 from convnext_lessons.system import CourseError
 
@@ -219,3 +224,90 @@ def test_a_changed_convnext_is_not_saved(change, refuses):
 def test_a_weights_error_is_one_of_the_courses_and_a_value_error():
     assert issubclass(WeightsError, CourseError)
     assert issubclass(WeightsError, ValueError)
+
+
+# The authors' ConvNeXt has no package: the same names, written out as their code gives them.
+def authors_names(state):
+    """timm's names of a ConvNeXt → the authors'."""
+    changes = [
+        (r"^stem\.", "downsample_layers.0."),
+        (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
+        (r"^stages\.(\d)\.blocks\.(\d+)\.", r"stages.\1.\2."),
+        (r"\.conv_dw\.", ".dwconv."),
+        (r"\.mlp\.fc(\d)\.", r".pwconv\1."),
+        (r"^head\.norm\.", "norm."),
+        (r"^head\.fc\.", "head."),
+    ]
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, words in changes:
+            name = re.sub(pattern, words, name)
+        renamed[name] = tensor
+    return renamed
+
+
+@pytest.fixture(scope="module")
+def timms():
+    """timm's ConvNeXt-T with weights that carry a signal, and what it says to two pictures."""
+    torch.manual_seed(5)
+    network = timm.create_model("convnext_tiny", num_classes=10, ls_init_value=0.5).double().eval()
+    with torch.no_grad():
+        return network.state_dict(), network(pictures(5))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("names", [dict, authors_names, lambda state: {"model": authors_names(state)}])
+def test_weights_under_timms_and_the_authors_names_compute_the_same(names, timms):
+    state, expected = timms
+    ours = build(architecture_after(11), num_classes=10).double().eval()
+    load_weights(ours, names(state))
+    assert close(ours(pictures(5)), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("step", [0, 11])
+def test_every_familys_names_come_back_bit_by_bit(family, step):
+    ours, again = build(thin(step)), build(thin(step))
+    load_weights(again, save_weights(ours, family))
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+def test_timm_and_torchvision_take_their_names_strictly(timms):
+    ours = build(architecture_after(11), num_classes=10)
+    timm.create_model("convnext_tiny", num_classes=10).load_state_dict(save_weights(ours, "timm"))
+    resnet = build(architecture_after(0), num_classes=10)
+    timm.create_model("resnet50", num_classes=10).load_state_dict(save_weights(resnet, "timm"))
+    named = {name: tensor.shape for name, tensor in save_weights(ours, "authors").items()}
+    assert named == {name: tensor.shape for name, tensor in authors_names(timms[0]).items()}
+
+
+def test_the_courses_own_names_fit_any_network():
+    ours, again = build(thin(6)), build(thin(6))
+    load_weights(again, ours.state_dict())
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("step", [0, 11])
+def test_a_new_head_stays_as_it_was_and_the_rest_is_copied(step):
+    theirs, ours = build(thin(step), num_classes=7), build(thin(step), num_classes=3)
+    head = ours.head[-1].weight.clone()
+    load_weights(ours, save_weights(theirs), new_head=True)
+    assert torch.equal(ours.head[-1].weight, head)
+    own = ours.state_dict()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in theirs.state_dict().items() if "head.3" not in name)
+
+
+def test_a_new_head_is_no_excuse_for_another_network(refuses):
+    with refuses(WeightsError, "differ"):
+        load_weights(on_meta(architecture_after(11)), on_meta(architecture_after(10)).state_dict(), new_head=True)
+
+
+def test_an_unknown_family_is_refused(refuses):
+    with refuses(WeightsError, "keras", "timm"):
+        save_weights(on_meta(architecture_after(11)), "keras")
+
+
+@pytest.mark.parametrize("content", [None, 3, "weights", {"a": 1}, {"model": {}}])
+def test_what_holds_no_tensors_is_refused(content, refuses):
+    with refuses(WeightsError, "no weights"):
+        load_weights(on_meta(architecture_after(11)), content)
