@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -56,6 +57,15 @@ def _to_rgb(image):
     if image.mode in ("I", "F"):
         raise OSError("its values are numbers of 32 bits, whose range nobody states; save it with 8 bits")
     return image.convert("RGB")
+
+
+def central_square(image: Image.Image, side: int) -> torch.Tensor:
+    """uint8 [3, side, side]: an image scaled until its shorter side fits, then cut to its central square."""
+    width, height = image.size
+    short = min(width, height)
+    left, top = (width - short) / 2, (height - short) / 2
+    square = image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 
 def printable(path: object) -> str:

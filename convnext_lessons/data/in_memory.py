@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
 from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE, Batch, standardize, training_batches
 from convnext_lessons.data.datasets import IMAGENETTE, ImagesError, NotDownloaded, locate
 from convnext_lessons.data.folders import (
+    central_square,
     class_names,
     common_square,
     describe_images,
@@ -183,16 +183,12 @@ def _check_room(folder, splits, size):
 
 
 def _decode(paths, side, sizes):
-    """uint8 [N, 3, side, side]: each picture scaled until its shorter side fits, then cut to its central square."""
+    """uint8 [N, 3, side, side]: the central square of each picture."""
     out = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
 
     def one(index):
         picture = read_image(paths[index])
-        width, height = picture.size
-        short = min(width, height)
-        left, top = (width - short) / 2, (height - short) / 2
-        square = picture.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
-        out[index] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+        out[index] = central_square(picture, side)
         return picture.size
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

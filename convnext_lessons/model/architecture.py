@@ -12,6 +12,10 @@ from convnext_lessons.system.errors import CourseError
 
 LAYERS = ("first", "second", "third")
 
+# More than fits a machine: numbers beyond are slips of a hand, and would fill its memory.
+LARGEST_NUMBER = 10_000
+MOST_CHANNELS = 10**6
+
 
 class ArchitectureError(CourseError, ValueError):
     """A field's value cannot make a network."""
@@ -80,6 +84,12 @@ class Architecture(Changeable):
         for name in ("depthwise", "inverted", "depthwise_first", "layer_scale"):
             if not isinstance(getattr(self, name), bool):
                 raise ArchitectureError(f"{name} is {getattr(self, name)!r}; say True or False.")
+        widest = self.width * self.expansion * 2 ** (len(self.depths) - 1)
+        if widest > MOST_CHANNELS:
+            raise ArchitectureError(
+                f"The last of {len(self.depths)} stages has {widest:,} channels; choose a smaller width or expansion, "
+                "or fewer stages."
+            )
         if self.kernel_size % 2 == 0:
             raise ArchitectureError(
                 f"kernel_size is {self.kernel_size}; only an odd kernel has a centre, so say {self.kernel_size + 1}."
@@ -110,11 +120,11 @@ class Architecture(Changeable):
         Raises:
             ArchitectureError: no whole number of channels is left.
         """
-        width = self.width * factor
-        if width < 1 or width != int(width):
+        width = self.width * factor if isinstance(factor, int | float) else 0
+        if not (width >= 1 and width % 1 == 0):  # which neither nan nor infinity is
             raise ArchitectureError(
-                f"{self.width} channels times {factor} is {width:g}; choose a factor that leaves a whole number of "
-                "channels."
+                f"{self.width} channels times {factor!r} is no number of channels; choose a factor that leaves a whole "
+                "one."
             )
         thin = replace(self, width=int(width), groups=1)
         return thin.change(groups=math.gcd(self.groups, thin._spatial))
@@ -141,8 +151,8 @@ _CHOICES = {
 
 
 def _check_count(name, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArchitectureError(f"{name} is {value!r}; say a whole number of at least 1.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_NUMBER:
+        raise ArchitectureError(f"{name} is {value!r}; say a whole number from 1 to {LARGEST_NUMBER:,}.")
 
 
 RESNET50 = Architecture()

@@ -62,8 +62,12 @@ class CostKind:
             raise CostError(f"The cost '{self.title}' has no unit; give it a unit and a unit_name, such as 1e6 and MB.")
 
     def of(self, cost: "Cost | Layer") -> int:
-        """How much of it a network or a layer costs."""
-        return getattr(cost, self.key)
+        """How much of it a network or a layer costs.
+
+        Raises:
+            CostError: nobody counts it.
+        """
+        return _amount(cost, self.key)
 
 
 # Every plot, table, prediction and benchmark goes over this list. Another cost is a property of ``Layer``, its sum in
@@ -128,14 +132,24 @@ class Cost:
         return sum(count_with_fvcore(self._model, self.image_size).values())
 
     def by_stage(self, key: str) -> dict[str, int]:
-        """One of the sums above for each stage, in order: ``{"stem": …, "stage 1": …, …, "head": …}``."""
+        """One of the sums above for each stage, in order: ``{"stem": …, "stage 1": …, …, "head": …}``.
+
+        Raises:
+            CostError: there is no such sum.
+        """
         sums = defaultdict(int)
         for layer in self.layers:
-            sums[layer.stage] += getattr(layer, key)
+            sums[layer.stage] += _amount(layer, key)
         return dict(sums)
 
     def _sum(self, key):
         return sum(getattr(layer, key) for layer in self.layers)
+
+
+def _amount(cost, key):
+    if not hasattr(cost, key):
+        raise CostError(f"Nobody counts the cost '{key}'; give Layer and Cost a property of that name.")
+    return getattr(cost, key)
 
 
 @dataclass(frozen=True)
@@ -167,7 +181,12 @@ def count(model: Model, image_size: int = 224) -> Cost:
     Args:
         model: an ``Architecture``, a network, or a function without arguments that makes one
             (``torchvision.models.swin_t``).
+
+    Raises:
+        CostError: it is none of these, or the picture has no size.
     """
+    if not isinstance(image_size, int) or image_size < 1:
+        raise CostError(f"image_size is {image_size!r}; say a whole number of pixels of at least 1.")
     return (_count_once if isinstance(model, Architecture) else _count)(model, image_size)
 
 
@@ -265,7 +284,10 @@ def _make_module(model):
     """A network that may be run and changed: a copy of the one that is given."""
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
-    return build(model) if isinstance(model, Architecture) else model()
+    made = build(model) if isinstance(model, Architecture) else model() if callable(model) else None
+    if not isinstance(made, nn.Module):
+        raise CostError(f"{model!r} is no network; give an architecture, a network, or a function that makes one.")
+    return made
 
 
 def _walk(network, image_size):

@@ -51,24 +51,23 @@ def load_weights(network: ResNet, state_dict: Mapping[str, torch.Tensor], new_he
 
     Args:
         state_dict: names and tensors, or a checkpoint that holds them as ``"model"`` or ``"state_dict"``.
-        new_head: leave the last layer as it is where the weights are for another number of classes.
+        new_head: leave the last layer as it is, such as for other classes.
 
     Raises:
         WeightsError: the weights are of another network; it is then as it was.
     """
-    state = _weights_in(state_dict)
+    state = weights_in(state_dict)
     own = network.state_dict()
-    names = max((_names(network, family) for family in (None, *FAMILIES)), key=lambda names: len(names.keys() & state.keys()))
+    all_names = (_names(network, family) for family in (None, *FAMILIES))
+    names = max(all_names, key=lambda names: len(names.keys() & state.keys()))
     renamed = {names.get(name, name): tensor for name, tensor in state.items()}
     # Others have linear layers where ours has 1×1 convolutions, and layer scales without the two axes of a map.
     for name in renamed.keys() & own.keys():
         if _without_ones(renamed[name]) == _without_ones(own[name]):
             renamed[name] = renamed[name].reshape(own[name].shape)
     if new_head:
-        last = f"head.{len(network.head) - 1}"
-        for name in (f"{last}.weight", f"{last}.bias"):
-            if name in renamed and renamed[name].shape[1:] == own[name].shape[1:] != renamed[name].shape:
-                renamed[name] = own[name]
+        last = f"head.{len(network.head) - 1}."
+        renamed |= {name: tensor for name, tensor in own.items() if name.startswith(last)}
     _check_shapes(renamed, own)
     network.load_state_dict(renamed)
 
@@ -124,8 +123,12 @@ def _end_like(network, end):
     return end.change(depths=network.arch.depths, width=network.arch.width)
 
 
-def _weights_in(content):
-    """The tensors of a state dict, or of the checkpoint around one."""
+def weights_in(content: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    """The tensors of a state dict, or of the checkpoint around one, as ``load_weights`` looks for them.
+
+    Raises:
+        WeightsError: there are none.
+    """
     if isinstance(content, Mapping):
         for key in ("model", "state_dict"):
             if isinstance(content.get(key), Mapping):

@@ -113,7 +113,23 @@ REHEARSAL = PAPER.change(
     layer_scale_init=1.0,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (POCKET, LESSON, PAPER, MODERN, ORIGINAL, TORCHVISION, REHEARSAL)}
+# To go on from trained weights, on some hundred pictures of one's own and two cores: a low rate, which changes what is
+# there only a little, and no average, which a few hundred steps would not fill.
+FINETUNE = Recipe(
+    "finetune",
+    image_size=128,
+    width_factor=1.0,
+    epochs=10,
+    batch_size=16,
+    learning_rate=2e-4,
+    warmup_epochs=1.0,
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    stochastic_depth=0.1,
+)
+
+_ALL = (POCKET, LESSON, PAPER, MODERN, ORIGINAL, TORCHVISION, REHEARSAL, FINETUNE)
+RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def recipe_of(scale: str) -> Recipe:

@@ -1,19 +1,22 @@
 """From an experiment to a trained network.
 
-``train`` is the one training loop, from a minute on a laptop to many GPUs for days; ``load_run`` gives what a run left.
-Checkpoints, what training costs in time, and the use of pretrained weights stand beside it.
+``train`` is the one training loop, from a minute on a laptop to many GPUs for days. ``open_trained`` gives what a run
+left, or what others published: to evaluate, to classify pictures, to export, to go on from. Checkpoints, and what
+training costs in time, stand beside it.
 """
 
 from convnext_lessons.training.budget import Budget, BudgetError, measure_loader_rate, measure_step_rate
 from convnext_lessons.training.checkpoints import CheckpointError, read_log
+from convnext_lessons.training.evaluation import Scores, evaluate
+from convnext_lessons.training.export import ExportError, export_onnx
+from convnext_lessons.training.trained import PUBLISHED, TrainedNetwork, load_run, open_trained, save_trained
 from convnext_lessons.training.trainer import (
     Run,
     Trainer,
     TrainingError,
     TrainOptions,
     estimate_seconds,
-    evaluate,
-    load_run,
+    fine_tuning,
     make_network,
     train,
 )
@@ -28,24 +31,32 @@ from convnext_lessons.training.transfer import (
 
 __all__ = [
     "PRETRAINED",
+    "PUBLISHED",
     "Budget",
     "BudgetError",
     "CheckpointError",
+    "ExportError",
     "Run",
+    "Scores",
     "TrainOptions",
+    "TrainedNetwork",
     "Trainer",
     "TrainingError",
     "TransferError",
     "estimate_seconds",
     "evaluate",
+    "export_onnx",
     "extract_features",
+    "fine_tuning",
     "linear_probe",
     "load_pretrained",
     "load_run",
     "make_network",
     "measure_loader_rate",
     "measure_step_rate",
+    "open_trained",
     "pretrained_predictions",
     "read_log",
+    "save_trained",
     "train",
 ]

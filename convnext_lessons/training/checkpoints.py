@@ -26,6 +26,7 @@ from convnext_lessons.system.storage import (
 )
 
 CHECKPOINT_VERSION = 4  # goes up with every change of what a checkpoint holds
+WEIGHTS_FILE = "weights.safetensors"  # what a finished run leaves beside its last checkpoint
 NAMES = ("last.pt", "new.pt", "previous.pt")  # in the order in which they are trusted
 
 
@@ -92,7 +93,7 @@ class CheckpointFolder:
         curve = saved["curve"] if saved else []
         if self.writes:
             log = self.folder / "log.jsonl"
-            for path in (log, self.folder / "new.pt"):
+            for path in (log, self.folder / "new.pt", self.folder / WEIGHTS_FILE):
                 sweep_parts(path)
             if saved is None and log.exists() and log.stat().st_size:
                 log.replace(_free_name(self.folder, "log.old", ".jsonl"))
@@ -202,7 +203,7 @@ def read_checkpoint(folder: str | Path, device: str | torch.device = "cpu") -> d
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's content with a checksum over all its tensors and values."""
-    return {**content, "checksum": _checksum(content)}
+    return {**content, "checksum": checksum(content)}
 
 
 def _read(path, device):
@@ -223,10 +224,11 @@ def _read(path, device):
     if not isinstance(saved, dict) or "checksum" not in saved:
         return saved  # of another version, or none of ours: its signature will say so
     expected = saved.pop("checksum")
-    return saved if _checksum(saved) == expected else None
+    return saved if checksum(saved) == expected else None
 
 
-def _checksum(content):
+def checksum(content: Any) -> str:
+    """Over all tensors and plain values in nested dictionaries, lists and tuples."""
     digest = hashlib.blake2b(digest_size=16)
 
     def add(value):

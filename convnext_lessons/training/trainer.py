@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from convnext_lessons.data.augmentation import Batch, seed_of
 from convnext_lessons.data.in_memory import Images
 from convnext_lessons.data.loader import AnyImages, Validation, default_workers, training_stream
 from convnext_lessons.model.network import ResNet, build, initialize
+from convnext_lessons.model.pretrained import load_weights
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.records import Experiment, RunRecord, RunStore, record_of
 from convnext_lessons.system.devices import synchronize
@@ -24,7 +25,9 @@ from convnext_lessons.system.distributed import SINGLE_PROCESS, Process, Stopped
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import fast_mode
 from convnext_lessons.system.storage import ensure_folder
-from convnext_lessons.training.checkpoints import CheckpointFolder, read_checkpoint
+from convnext_lessons.training.checkpoints import WEIGHTS_FILE, CheckpointFolder, checksum
+from convnext_lessons.training.evaluation import evaluate_together, precision_for
+from convnext_lessons.training.trained import TrainedNetwork, save_trained
 
 POINTS_PER_EPOCH = 10  # of the curve
 PARTS = ("network", "average", "optimizer", "scaler")  # of a trainer, whose state a checkpoint keeps
@@ -85,14 +88,6 @@ class Run:
         return f"step {self.record['step']}, seed {self.record['seed']}: {result}"
 
 
-def precision_for(device: torch.device) -> torch.dtype:
-    """The number format of the forward pass: bfloat16 where a GPU has units for it, float16 on older ones, float32
-    on the CPU."""
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-
-
 def make_network(experiment: Experiment, classes: int, device: torch.device) -> ResNet:
     """The network that an experiment trains: thinned as the recipe says, its weights drawn from the seed."""
     recipe = experiment.recipe
@@ -104,6 +99,12 @@ def make_network(experiment: Experiment, classes: int, device: torch.device) -> 
     return network.to(device, memory_format=torch.channels_last)
 
 
+def fine_tuning(weights: TrainedNetwork, recipe: Recipe, seed: int = 0) -> Experiment:
+    """The experiment that goes on from a trained network: its architecture and width, by another recipe."""
+    width_factor = weights.recipe.width_factor
+    return Experiment(weights.experiment.architecture, recipe.change(width_factor=width_factor), seed)
+
+
 def train(
     experiment: Experiment,
     images: AnyImages,
@@ -112,6 +113,7 @@ def train(
     store: RunStore | None = None,
     folder: str | Path | None = None,
     options: TrainOptions | None = None,
+    weights: TrainedNetwork | None = None,
 ) -> Run:
     """Train an experiment's network and record the run.
 
@@ -124,9 +126,11 @@ def train(
             that were read one by one add ``"waiting"``, the share of the time spent waiting for them; a moving average
             adds ``"accuracy_unaveraged"``, that of the weights that it averages.
         store: the ``RunStore`` that gets the record; the learner's own unless given.
-        folder: where ``log.jsonl`` and ``last.pt`` go; a run that stopped there goes on where it was saved, and one
-            that is finished is not trained or recorded again.
+        folder: where ``log.jsonl`` and ``last.pt`` go, and ``weights.safetensors`` at the end; a run that stopped there
+            goes on where it was saved, and one that is finished is not trained or recorded again.
         options: how the work is done; by this process alone unless given.
+        weights: what the network begins with, such as from ``open_trained``, with a new last layer where its classes
+            are others; ``fine_tuning`` makes the experiment that fits.
 
     Returns:
         A ``Run``. Without a folder, an interruption (the stop button, Ctrl-C) ends the training early, and what was
@@ -134,6 +138,7 @@ def train(
 
     Raises:
         TrainingError: the loss is no longer a number, or pictures and recipe do not fit together.
+        WeightsError: the weights are of another network.
         CheckpointError: the folder holds another run, or nothing that can be read.
         Locked: another process trains in the folder.
         Stopped: SIGTERM or an interruption came; the state is saved in the folder.
@@ -153,8 +158,10 @@ def train(
         "counts": [len(images.train), len(images.val)],
         **experiment.settings(),
     }
+    if weights:
+        signature["weights"] = checksum(weights.network.state_dict())
     with CheckpointFolder(folder, signature, process.is_main) as checkpoints:
-        trainer = Trainer(experiment, images, device, options)
+        trainer = Trainer(experiment, images, device, options, weights)
         curve = trainer.restore(checkpoints.begin(device), folder)
         status = _run_epochs(trainer, checkpoints, curve, report)
         if status == "complete":
@@ -163,9 +170,14 @@ def train(
         result = {"processes": process.world_size, "seconds": round(trainer.seconds, 2)}
         if folder is not None:
             result["run_id"] = trainer.run_id
+        if weights:
+            result["weights"] = weights.source
         record = record_of(experiment, images, device, precision, curve, status, **result)
         if process.is_main:
             store.append(record)
+        if status == "complete" and checkpoints.writes:
+            trained = TrainedNetwork(trainer.result(), images.classes, experiment, "this run")
+            save_trained(trained, checkpoints.folder / WEIGHTS_FILE)
     return Run(record, trainer.result())
 
 
@@ -197,44 +209,6 @@ def _run_epochs(trainer, checkpoints, curve, report):
                     add(trainer.validate())
             return "interrupted"
     return "complete"
-
-
-def load_run(folder: str | Path, device: str | torch.device | None = None) -> tuple[Experiment, nn.Module]:
-    """The experiment and the network of a run's last checkpoint, its averaged weights where it keeps them.
-
-    Returns:
-        (``Experiment``, network in evaluation mode)
-
-    Raises:
-        CheckpointError: there is no checkpoint that can be read.
-    """
-    device = SINGLE_PROCESS.device(device)
-    saved = read_checkpoint(folder, device)
-    experiment = Experiment.from_settings(saved["signature"])
-    network = make_network(experiment, saved["classes"], device)
-    average = experiment.recipe.make_average(network)
-    network.load_state_dict(saved["network"])
-    if average:
-        average.load_state_dict(saved["average"])
-    return experiment, (average.module if average else network).eval()
-
-
-@torch.no_grad()
-def evaluate(
-    network: nn.Module, batches: Iterable[Batch], device: torch.device, process: Process = SINGLE_PROCESS
-) -> float:
-    """Share of the pictures in (pictures, labels) batches that a network classifies right, from 0 to 1; every rank
-    brings its own batches, and all get the share over all of them."""
-    was_training = network.training
-    network.eval()
-    correct = count = 0
-    for pictures, labels in batches:
-        with torch.autocast(device.type, precision_for(device), enabled=device.type == "cuda"):
-            correct += (network(pictures).argmax(1) == labels).sum()
-        count += len(labels)
-    network.train(was_training)
-    correct, count = process.all_reduce_sum(int(correct), count)
-    return correct / count
 
 
 def estimate_seconds(
@@ -297,11 +271,21 @@ class _SaveClock:
 class Trainer:
     """Network, average, optimizer, scaler and how far they have come."""
 
-    def __init__(self, experiment: Experiment, images: AnyImages, device: torch.device, options: TrainOptions):
+    def __init__(
+        self,
+        experiment: Experiment,
+        images: AnyImages,
+        device: torch.device,
+        options: TrainOptions,
+        weights: TrainedNetwork | None = None,
+    ):
         self.recipe, self.seed, self.images = experiment.recipe, experiment.seed, images
         self.device, self.options, self.process = device, options, options.process
         self.classes = len(images.classes)
         self.network = make_network(experiment, self.classes, device)
+        if weights:
+            same_classes = tuple(weights.classes) == tuple(images.classes)
+            load_weights(self.network, weights.network.state_dict(), new_head=not same_classes)
         self.precision = options.precision or precision_for(device)
         self.average = self.recipe.make_average(self.network)
         self.optimizer = self.recipe.make_optimizer(self.network)
@@ -448,9 +432,11 @@ class Trainer:
         # Every rank has seen other pictures, of which BatchNorm keeps count.
         self.process.broadcast(self.network.buffers())
         point = {**self._progress(), "loss": self.last_loss}
-        point["accuracy"] = evaluate(self.result(), self.validation, self.device, self.process)
+        networks = [self.result(), self.network] if self.average else [self.result()]
+        scores = evaluate_together(networks, self.validation, self.device, self.process, self.precision)
+        point |= {"accuracy": scores[0].accuracy, "top5": scores[0].top5, "validation_loss": round(scores[0].loss, 5)}
         if self.average:
-            point["accuracy_unaveraged"] = evaluate(self.network, self.validation, self.device, self.process)
+            point["accuracy_unaveraged"] = scores[1].accuracy
         return point
 
     def result(self) -> nn.Module:

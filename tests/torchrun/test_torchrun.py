@@ -112,7 +112,7 @@ def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):
     # No picture was counted twice or left out: alone, the same weights have the same accuracy.
     _, network = load_run(tmp_path / "run", "cpu")
     images = stand_in(32, train_count=64, val_count=40)
-    assert evaluate(network, validation_batches(images), CPU) == learnt(tmp_path / "run")[-1]["accuracy"]
+    assert evaluate(network, validation_batches(images), CPU).accuracy == learnt(tmp_path / "run")[-1]["accuracy"]
 
 
 def test_three_processes_learn_what_one_learns(launch, tmp_path):
