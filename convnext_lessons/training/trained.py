@@ -125,9 +125,10 @@ def label_map(known: Sequence[str], classes: Sequence[str]) -> torch.Tensor:
         places |= IMAGENET_LABELS
     unknown = [name for name in classes if name not in places]
     if unknown:
+        some = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
         raise TransferError(
-            f"The network does not know {len(unknown)} of the {len(classes)} classes, the first is {unknown[0]}; it has "
-            f"{', '.join(known[:5])}{' …' if len(known) > 5 else ''}. Choose other pictures, or train it on these."
+            f"The network does not know {len(unknown)} of the {len(classes)} classes, the first is {unknown[0]}; it "
+            f"knows {some}; choose other pictures, or train it on these."
         )
     return torch.tensor([places[name] for name in classes])
 
