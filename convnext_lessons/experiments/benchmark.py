@@ -29,7 +29,7 @@ from convnext_lessons.figures.tables import Table
 from convnext_lessons.model.architecture import RESNET50
 from convnext_lessons.model.cost import COSTS, count
 from convnext_lessons.model.network import build
-from convnext_lessons.model.roadmap import LAST_STEP, architecture_after
+from convnext_lessons.model.roadmap import LAST_STEP, PAPER_STEPS, architecture_after
 from convnext_lessons.runs.recipes import POCKET
 from convnext_lessons.runs.records import write_measurements
 from convnext_lessons.system.devices import device_name
@@ -49,7 +49,7 @@ draw_block(architecture_after(3), architecture_after(4))"""
 
 def peers() -> dict[str, dict[str, Callable[[], torch.nn.Module]]]:
     """``{step: {name: make}}``: the same networks by others."""
-    end = str(LAST_STEP)
+    end = str(PAPER_STEPS[-1])  # ConvNeXt-T, whatever comes after it
     found = {"0": {"torchvision": models.resnet50}, end: {"torchvision": models.convnext_tiny}}
     if importlib.util.find_spec("timm"):
         import timm
@@ -76,7 +76,7 @@ def time_in_turns(ours: Callable[[], object], theirs: Callable[[], object], roun
 def measure_networks(
     rounds: int = 7, side: int = SIDE, batch: int = BATCH, progress: Progress = print
 ) -> dict[str, list[float]]:
-    """Inference and training step (forward and backward) of the road's two ends beside those of others, on the CPU."""
+    """Inference and training step (forward and backward) of ResNet-50 and ConvNeXt-T beside others, on the CPU."""
     ratios = {}
     pictures = torch.randn(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
     for (step, others), training in itertools.product(peers().items(), (False, True)):

@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import nn
 
-from convnext_lessons.figures.palette import CHANGED, FAINT, INK, NORM, PAPER_WHITE, POINTWISE, SPATIAL, STREAM
+from convnext_lessons.figures.palette import CHANGED, FAINT, HEAT, INK, NORM, PAPER_WHITE, POINTWISE, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.model.architecture import Architecture
 from convnext_lessons.model.cost import count
@@ -22,7 +22,7 @@ def draw_live_shares(shares: Mapping[int, Sequence[Sequence[float]]], kernels: S
     figure, panels = new_figure(2.4 * len(shares), 2.7, columns=len(shares))
     words = []
     for panel, (size, rows) in zip(panels, shares.items(), strict=True):
-        panel.imshow(rows, cmap="Blues", vmin=0, vmax=1.5, aspect="auto")
+        panel.imshow(rows, cmap=HEAT, vmin=0, vmax=1.5, aspect="auto")
         for row, in_stage in enumerate(rows):
             for column, share in enumerate(in_stage):
                 panel.text(column, row, f"{100 * share:.0f}", ha="center", va="center", size=9)
@@ -47,7 +47,7 @@ def draw_live_taps(architecture: Architecture, image_size: int) -> Plot:
         n, p = image_size // 2 ** (stage + 1), kernel_size // 2
         axis = torch.tensor([min(i, p) + 1 + min(n - 1 - i, p) for i in range(n)]) / kernel_size
         shares = axis[:, None] * axis  # for each position
-        panel.pcolormesh(shares.numpy(), cmap="Blues", vmin=0, vmax=1, edgecolor=PAPER_WHITE, lw=min(1, 8 / n))
+        panel.pcolormesh(shares.numpy(), cmap=HEAT, vmin=0, vmax=1, edgecolor=PAPER_WHITE, lw=min(1, 8 / n))
         panel.set(xticks=[], yticks=[], aspect="equal")
         dead = kernel_size**2 - min(kernel_size, 2 * n - 1) ** 2
         live = f"{shares.mean():.0%} live, {dead} of {kernel_size**2} dead"
@@ -70,7 +70,7 @@ def draw_fields(fields: Mapping[str, torch.Tensor], half_sides: Mapping[str, int
     for panel, (name, field) in zip(panels, fields.items(), strict=True):
         size = len(field)
         low, high = (size - half_sides[name]) / 2, (size + half_sides[name]) / 2
-        panel.imshow(nn.functional.avg_pool2d(field[None], 8)[0].numpy(), cmap="Blues", extent=(0, size, size, 0))
+        panel.imshow(nn.functional.avg_pool2d(field[None], 8)[0].numpy(), cmap=HEAT, extent=(0, size, size, 0))
         panel.plot([low, high, high, low, low], [low, low, high, high, low], color=CHANGED)
         panel.set(xticks=[], yticks=[])
         panel.set_title(f"{name}\nhalf within {half_sides[name]} px", size=10)
@@ -87,7 +87,7 @@ def draw_readers(counts: Mapping[tuple[int, int], torch.Tensor]) -> Plot:
     figure, panels = new_figure(2.6 * len(counts), 2.7, columns=len(counts))
     words = []
     for panel, ((kernel, stride), count_at) in zip(panels, counts.items(), strict=True):
-        panel.imshow(count_at.numpy(), cmap="Blues", vmin=0, vmax=max(2, count_at.max()))
+        panel.imshow(count_at.numpy(), cmap=HEAT, vmin=0, vmax=max(2, count_at.max()))
         layer = f"{kernel}×{kernel}, stride {stride}"
         read = f"{(count_at > 0).float().mean():.0%} read, {int(count_at.min())} to {int(count_at.max())} times"
         panel.set(title=layer, xlabel=read, xticks=[], yticks=[])

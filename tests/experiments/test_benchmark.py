@@ -65,8 +65,8 @@ def test_what_was_measured_as_tables():
     }
     beside, steps, waits = (table.markdown() for table in benchmark_tables(content))
     assert "| loader | 6.00 | 5.00 to 7.00 |" in beside
-    # Multiply-adds, parameters and activation memory beside ResNet-50's, then the time.
-    assert "| 3 | 1.29 | 1.32 | 1.41 | 1.50 | 1.40 to 1.60 |" in steps
+    # Multiply-adds, parameters and activation memory beside ResNet-50's, other costs if there are, then the time.
+    assert "| 3 | 1.29 | 1.32 | 1.41 | " in steps and "| 1.50 | 1.40 to 1.60 |" in steps
     assert "| first picture | 8.12 |\n| seen | under 0.001 |" in waits
 
 

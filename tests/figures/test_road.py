@@ -19,12 +19,17 @@ from convnext_lessons.model import (
 from convnext_lessons.model.roadmap import Change, Step
 from convnext_lessons.runs import read_measurements, reference_runs
 
-LAST_TITLE = f"{LAST_STEP} {STEPS[-1].title}"
+LAST_TITLE = f"{PAPER_STEPS[-1]} {TITLES[PAPER_STEPS[-1]]}"  # of the paper
 
 
 def notes(plot):
     """Texts inside the panels of a plot."""
     return [text.get_text() for panel in plot.figure.axes for text in panel.texts]
+
+
+def without_paper(last):
+    """Whether the paper says nothing, for every step from 0 to the last."""
+    return [paper_after(number) is None for number in range(last + 1)]
 
 
 def told(plot, title):
@@ -61,8 +66,8 @@ def test_a_step_that_is_not_on_the_road_is_refused(refuses):
 def test_the_summary_shows_every_step(is_drawn):
     plot = draw_summary()
     assert is_drawn(plot)
-    for number, title in enumerate(TITLES):
-        assert told(plot, f"{number} {title}").startswith(f"paper {paper_after(number).accuracy} %, here ")
+    for number in (0, *PAPER_STEPS):
+        assert told(plot, f"{number} {TITLES[number]}").startswith(f"paper {paper_after(number).accuracy} %, here ")
     for words in ("0 ResNet-50: paper 78.82 %", "8 Fewer activations: paper 81.27 %"):
         assert words in plot.alt
     # The paper's accuracies, ours, the time of a training step, and each cost between them.
@@ -71,9 +76,8 @@ def test_the_summary_shows_every_step(is_drawn):
 
 def test_the_summary_takes_the_time_of_a_step_relative_to_the_first():
     plot, times = draw_summary(), read_measurements("times")["training"]
-    for number in range(LAST_STEP + 1):
-        ratio = times[str(number)] / times["0"]
-        assert told(plot, f"{number} {TITLES[number]}").endswith(f"training time × {ratio:.2f}")
+    for number, seconds in times.items():
+        assert told(plot, f"{number} {TITLES[int(number)]}").endswith(f"training time × {seconds / times['0']:.2f}")
 
 
 def test_flops_and_time_shows_every_network(is_drawn):
@@ -82,7 +86,7 @@ def test_flops_and_time_shows_every_network(is_drawn):
     assert len(plot.figure.axes) == len(COSTS)
     for words in ("step 0 4.089 × 10⁹, 25.56 × 10⁶", "step 3 5.268 × 10⁹", "step 11 4.456 × 10⁹", "images/s"):
         assert words in plot.alt
-    numbers = [str(step) for step in range(LAST_STEP + 1)]
+    numbers = list(read_measurements("times")["training"])
     for panel in plot.figure.axes:
         assert [text.get_text() for text in panel.texts] == numbers
 
@@ -109,7 +113,7 @@ def test_the_road_draws_a_step_that_the_paper_lacks_and_leaves_its_accuracy_blan
     assert plot.alt.endswith(f"step {own_step.number} {macs:.2f} G.")
     top, bottom = plot.figure.axes
     accuracies = top.containers[0].lines[0].get_ydata()
-    assert [math.isnan(value) for value in accuracies] == [False] * own_step.number + [True]
+    assert [math.isnan(value) for value in accuracies] == without_paper(own_step.number)
     assert "you are here" not in notes(plot)  # there is no point to stand on
     bar = bottom.patches[own_step.number]
     assert bar.get_height() == pytest.approx(macs)
@@ -124,7 +128,7 @@ def test_the_summary_leaves_blank_what_nobody_measured(own_step, is_drawn):
     paper, ours, *costs, training = plot.figure.axes
     for panel in (paper, ours):
         values = panel.containers[0].lines[0].get_xdata()
-        assert [math.isnan(value) for value in values] == [False] * own_step.number + [True]
+        assert [math.isnan(value) for value in values] == without_paper(own_step.number)
     for kind, panel in zip(COSTS, costs, strict=True):
         expected = kind.of(count(architecture_after(own_step.number))) / kind.unit
         assert panel.patches[own_step.number].get_width() == pytest.approx(expected)

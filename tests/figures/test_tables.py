@@ -3,6 +3,7 @@ import re
 import pytest
 
 from convnext_lessons.figures import CHANGED, Table, show_gains
+from convnext_lessons.figures.tables import TableError
 from convnext_lessons.model import PAPER_STEPS, STEPS, TITLES, paper_after
 from convnext_lessons.runs import SignificanceError, compare_steps
 from convnext_lessons.runs.significance import Difference, StepGains
@@ -14,6 +15,12 @@ ROWS = (("a", "1"), ("a longer one", "<b> & 2"), ("c", ""))
 
 def rows_of(html):
     return re.findall(r"<tr>(.*?)</tr>", html)
+
+
+@pytest.mark.parametrize("row", [("a",), ("a", "b", "c"), (), ("a", 1), ("a", None)])
+def test_a_row_that_does_not_fit_is_refused(row, refuses):
+    with refuses(TableError, repr(row), "2 texts"):
+        Table(HEAD, [*ROWS, row])
 
 
 def test_text_has_its_columns_under_each_other():

@@ -4,6 +4,7 @@ import re
 import matplotlib.colors
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from convnext_lessons.figures import (
     draw_altered,
@@ -46,21 +47,54 @@ def test_one_mixed_picture_is_enough_for_a_slider(picture, is_drawn):
 
 @pytest.mark.parametrize("technique", ["RandAugment", "erasing"])
 def test_alterations_are_drawn_anew_and_the_same_every_time(technique, picture, is_drawn):
-    plot = draw_altered(picture, technique, 27, draws=4)
+    plot = draw_altered(picture, {technique: 27}, draws=4)
     assert is_drawn(plot)
-    assert plot.alt == f"4 draws of {technique} at strength 27."
+    assert plot.alt.startswith(f"A picture altered by {technique} at strength 27: ")
     panels = [shown(panel) for panel in plot.figure.axes]
     assert len(panels) == 4 and not torch.equal(panels[0], panels[1])
-    again = draw_altered(picture, technique, 27, draws=4)
+    again = draw_altered(picture, {technique: 27}, draws=4)
     assert all(torch.equal(panel, shown(axes)) for panel, axes in zip(panels, again.figure.axes, strict=True))
+
+
+def test_two_techniques_stand_side_by_side(picture, is_drawn):
+    plot = draw_altered(picture, {"RandAugment": 27, "erasing": 30}, draws=2)
+    assert is_drawn(plot)
+    titles = [panel.get_title() for panel in plot.figure.axes]
+    assert titles == ["RandAugment, 27"] * 2 + ["erasing, 30"] * 2
+    assert all(panel.get_xlabel() in plot.alt for panel in plot.figure.axes)
+
+
+@pytest.mark.parametrize("strength", [0, 9, 30])
+def test_each_operation_of_randaugment_is_named_and_shown_once(strength, picture):
+    panels = draw_altered(picture, {"RandAugment": strength}, draws=13).figure.axes
+    names = [panel.get_xlabel() for panel in panels]
+    operations = set(v2.RandAugment._AUGMENTATION_SPACE) - {"Identity"}
+    assert len(set(names)) == len(operations) == 13
+    assert not operations & set(names), "torchvision's name, in place of words for it"
+    if strength:
+        still = {"full contrast", "even brightness", "fewer colours"}  # may leave noise of all colours as it was
+        changed = {name for name, panel in zip(names, panels, strict=True) if not torch.equal(shown(panel), picture)}
+        assert changed >= set(names) - still
+
+
+@pytest.mark.parametrize("name", ["fewer colours", "invert the bright"])
+def test_the_named_operation_is_the_one_that_was_done(name, picture):
+    for panel in draw_altered(picture, {"RandAugment": 27}, draws=13).figure.axes:
+        if panel.get_xlabel() == name:
+            result = (255 * shown(panel)).round().to(torch.uint8)
+    pixels = (255 * picture).round().to(torch.uint8)
+    bright = pixels >= 26  # solarized at 27 of 30: from a tenth of 255 on
+    expected = {"fewer colours": pixels & 0xF0, "invert the bright": torch.where(bright, 255 - pixels, pixels)}
+    assert torch.equal(result, expected[name])
 
 
 @pytest.mark.parametrize(("strength", "largest"), [(0, 0.03), (9, 0.1), (30, 1 / 3)])
 def test_erasing_takes_no_more_than_its_strength_and_leaves_the_rest(strength, largest, picture):
     shares = []
-    for panel in draw_altered(picture, "erasing", strength, draws=8).figure.axes:
+    for panel in draw_altered(picture, {"erasing": strength}, draws=8).figure.axes:
         changed = ((shown(panel) - picture).abs() > 1e-3).any(0)
         shares.append(changed.float().mean().item())
+        assert panel.get_xlabel() == f"{shares[-1]:.0%} erased"
     assert max(shares) <= largest + 0.02  # whole pixels
     assert min(shares) > 0
 
