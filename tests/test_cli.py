@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from convnext_lessons.cli import main
 from convnext_lessons.data import stand_in
@@ -148,6 +149,124 @@ def test_train_tells_the_work_how_it_is_done(tmp_path, monkeypatch, capsys):
     (options,) = asked
     assert (options.micro_batch_size, options.workers, options.compile) == (16, 0, True)
     assert (options.save_minutes, options.save_steps) == (1.5, 7)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run, and three pictures."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVNEXT_LESSONS_FAST", "1")
+        patch.setenv("CONVNEXT_LESSONS_DATA", str(folder / "data"))
+        assert main(["train", "--step", "11", "--out", str(folder / "run")]) == 0
+    for number in range(3):
+        Image.new("RGB", (40, 30 + number), (80 * number, 40, 200)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_run_is_evaluated_as_it_was_in_training(finished, capsys):
+    last = json.loads((finished / "run" / "log.jsonl").read_text().splitlines()[-1])
+    for place in (finished / "run", finished / "run" / "weights.safetensors"):
+        assert main(["evaluate", str(place), "--images", "stand-in"]) == 0
+        words, _, loss = capsys.readouterr().out.rpartition("loss ")
+        assert f"top-1 {last['accuracy']:.2%}  top-5 {last['top5']:.2%}" in words
+        assert float(loss) == pytest.approx(last["validation_loss"], abs=1e-4)
+
+
+def test_pictures_are_answered_in_words_in_json_and_in_a_picture(finished, tmp_path, capsys):
+    pictures = [str(finished / f"{number}.png") for number in range(3)]
+    assert main(["predict", str(finished / "run"), *pictures, "--top", "2", "--draw", str(tmp_path / "a.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == pictures
+    assert all(line.count("%") == 2 for line in lines)
+    assert Image.open(tmp_path / "a.png").format == "PNG"
+    assert main(["predict", str(finished / "run"), pictures[0], "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["picture"] == pictures[0] and len(answer["classes"]) == 5
+    assert f"{answer['classes'][0]['name']} {answer['classes'][0]['probability']:.1%}" in lines[0]
+
+
+@pytest.mark.parametrize("names", [None, "timm"])
+def test_a_run_is_exported_for_others(finished, tmp_path, names, capsys):
+    more = ["--names", names] if names else []
+    assert main(["export", str(finished / "run"), str(tmp_path / "x.safetensors"), *more]) == 0
+    assert main(["evaluate", str(tmp_path / "x.safetensors"), "--images", "stand-in"]) == 0
+    assert "top-1" in capsys.readouterr().out
+
+
+def test_an_onnx_file_says_how_well_it_agrees(finished, tmp_path, capsys):
+    assert main(["export", str(finished / "run"), str(tmp_path / "x.onnx")]) == 0
+    assert "differ by at most" in capsys.readouterr().out and (tmp_path / "x.onnx").exists()
+
+
+def test_training_goes_on_from_a_run(finished, tmp_path, capsys):
+    command = ["train", "--weights", str(finished / "run"), "--recipe", "finetune", "--images", "stand-in"]
+    folders = finished / "run", tmp_path / "tuned"
+    assert main([*command, "--out", str(folders[1])]) == 0
+    assert f"the run in {finished / 'run'}, gone on with, recipe finetune" in capsys.readouterr().out
+    signatures = [torch.load(folder / "last.pt", weights_only=True)["signature"] for folder in folders]
+    assert "weights" in signatures[1] and signatures[0]["architecture"] == signatures[1]["architecture"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "nowhere"], "nowhere is no run's folder"),
+        (["predict", "RUN", "nothing.png"], "nothing.png is not a readable image"),
+        (["export", "RUN", "x.txt"], "neither .safetensors nor .onnx"),
+        (["export", "RUN", "x.onnx", "--names", "timm"], "leave out --names"),
+        (["export", "RUN", "x.safetensors", "--names", "keras"], "no names 'keras'"),
+        (["train", "--out", "x", "--set", "nonsense=3"], "no field 'nonsense'"),
+        (["train", "--out", "x", "--set", "batch_size=0"], "--set batch_size=…"),
+        (["train", "--out", "x", "--recipe", "paper", "--epochs", "10"], "--set warmup_epochs=…"),
+        (["train", "--out", "x", "--scale-lr", "linear", "--set", "learning_rate=1"], "--scale-lr"),
+        (["train", "--out", "x", "--weights", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_after_or_before_a_run_is_one_sentence(finished, arguments, words, capsys):
+    assert main([str(finished / "run") if word == "RUN" else word for word in arguments]) == 1
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+@pytest.mark.parametrize("words", ["batch_size", "=3", ""])
+def test_a_change_is_a_name_and_a_value(words, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--out", "x", "--set", words])
+    assert "is not NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--set", "batch_size=32", "warmup_epochs=0.25"], (32, 0.25, 2e-3)),
+        (["--set", "batch_size=32", "--set", "schedule=steps", "--scale-lr", "linear"], (32, 0.5, 1e-3)),
+        (["--set", "batch_size=16", "--scale-lr", "sqrt"], (16, 0.5, 1e-3)),
+        (["--set", "learning_rate=1e-4"], (64, 0.5, 1e-4)),
+    ],
+)
+def test_the_command_line_changes_the_recipe(options, expected, monkeypatch, full_mode):
+    asked = []
+
+    def train(experiment, images, **settings):
+        asked.append((experiment.recipe, settings["options"].precision))
+        return type("Run", (), {"record": {"status": "complete"}})()
+
+    monkeypatch.setattr("convnext_lessons.training.train", train)
+    monkeypatch.setattr("convnext_lessons.data.open_images", lambda recipe, source: stand_in(32, 64, 40))
+    assert main(["train", "--out", "x", "--precision", "bfloat16", *options]) == 0
+    ((recipe, precision),) = asked
+    assert (recipe.batch_size, recipe.warmup_epochs, recipe.learning_rate) == expected
+    assert precision is torch.bfloat16
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, capsys):
+    command = ["train", "--out", str(tmp_path / "run"), "--images", "stand-in", "--recipe", "pocket", "--dry-run"]
+    assert main([*command, "--set", "local_batch_size=4", "--price", "2"]) == 0
+    printed = capsys.readouterr().out
+    for words in ("64 for training", "16 × 4", "at 2 an hour", "multiply-adds", "pictures a second"):
+        assert words in printed
+    assert not (tmp_path / "run").exists()
 
 
 def test_shards_are_written_for_train(tmp_path, monkeypatch, capsys):

@@ -103,9 +103,9 @@ def tree_of(path):
     return without_types(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def test_the_package_is_eight_folders_and_two_commands():
+def test_the_package_is_eight_folders_and_the_command_line():
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(FOLDERS)
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli", "doctor"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli", "commands", "doctor"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if folder_of(path)], ids=lambda path: f"{path.stem}")

@@ -54,11 +54,16 @@ class Augmentation:
 
 def epoch_order(count: int, recipe: Recipe, seed: int, epoch: int) -> torch.Tensor:
     """The indices of an epoch's pictures, shuffled as a function of seed and epoch; a rest smaller than a batch is left
-    out, and repetitions of a picture come one after the other."""
+    out. A batch holds all repetitions of its pictures, the first of each before the second ones, so that neighbours,
+    which are mixed, are different pictures."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(2 * _mix(seed, epoch) + 1))
     if recipe.repeats > 1:
         order = order[: math.ceil(count / recipe.repeats)].repeat_interleave(recipe.repeats)
-    return order[: count - count % recipe.batch_size]
+    order = order[: count - count % recipe.batch_size]
+    if recipe.repeats > 1:
+        repetition = torch.arange(len(order)).remainder(recipe.repeats).view(-1, recipe.batch_size)
+        order = order.view(-1, recipe.batch_size).gather(1, repetition.argsort(dim=1, stable=True)).flatten()
+    return order
 
 
 def training_batches(
@@ -69,19 +74,18 @@ def training_batches(
     first: int = 0,
     rank: int = 0,
     world_size: int = 1,
-    micro_batch_size: int | None = None,
 ) -> Iterator[Batch]:
     """Yield (pictures, labels) of one epoch, shuffled and augmented as functions of seed and epoch.
 
     Args:
         first: the batch to begin with.
-        rank, world_size: this rank takes every ``world_size``-th picture of a batch, from its ``rank``-th on.
-        micro_batch_size: most pictures at a time; a larger batch comes in several micro-batches.
+        rank, world_size: whose local batches they are, see ``Recipe.local_batches``.
     """
     augment = Augmentation(len(images.train), seed, epoch, recipe.crop_scale)
     order = epoch_order(len(images.train), recipe, seed, epoch).view(-1, recipe.batch_size)
-    for batch in order[first:, rank::world_size]:
-        for indices in batch.split(micro_batch_size or recipe.batch_size):
+    for batch in order[first:]:
+        for positions in recipe.local_batches(rank, world_size):
+            indices = batch[positions.start : positions.stop : positions.step]
             here = indices.to(images.train.device)
             yield augment(images.train[here], indices, recipe.size_in(epoch)), images.train_labels[here]
 

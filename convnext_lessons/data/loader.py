@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from convnext_lessons.data.augmentation import Batch, epoch_order, seed_of, training_batches, validation_batches
 from convnext_lessons.data.in_memory import Images
-from convnext_lessons.data.on_disk import ImagesOnDisk
+from convnext_lessons.data.on_disk import ImageFiles, ImagesOnDisk
 from convnext_lessons.data.tar_shards import ShardImages, TrainingShards, ValidationShards
 from convnext_lessons.system.distributed import SINGLE_PROCESS, Process
 from convnext_lessons.system.errors import CourseError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from convnext_lessons.runs.recipe import Recipe
 
 VALIDATION_BATCH = 256
+VALIDATION_WORKERS = 4
 
 
 class LoaderError(CourseError):
@@ -41,16 +43,13 @@ def training_stream(
     first: int,
     device: torch.device,
     process: Process = SINGLE_PROCESS,
-    micro_batch_size: int | None = None,
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """Yield (pictures, labels) on the device from one step of a run to its end, over all its epochs.
+    """Yield local batches, (pictures, labels) on the device, from one step of a run to its end, over all its epochs.
 
     Args:
         first: the step to begin with, counted from the beginning of the run.
-        process: this rank takes every ``world_size``-th picture of a batch.
-        micro_batch_size: most pictures at a time; a rank's share of a batch comes in several micro-batches where it is
-            larger.
+        process: whose local batches they are, see ``Recipe.local_batches``.
         workers: loader processes beside this one.
 
     Raises:
@@ -60,21 +59,20 @@ def training_stream(
     if recipe.augmentation == "batches":
         for epoch in range(first // per_epoch, recipe.epochs):
             skip = max(0, first - epoch * per_epoch)
-            share = (process.rank, process.world_size, micro_batch_size)
-            yield from training_batches(images, recipe, seed, epoch, skip, *share)
+            yield from training_batches(images, recipe, seed, epoch, skip, process.rank, process.world_size)
         return
     if isinstance(images, ShardImages):
-        shards = TrainingShards(images.train, recipe, seed, first, process, micro_batch_size)
+        shards = TrainingShards(images.train, recipe, seed, first, process)
         yield from _to_device(device, _make_loader(shards, device, workers, batch_size=None))
         return
-    sampler = _BatchSampler(len(images.train), recipe, seed, first, process, micro_batch_size)
+    sampler = _BatchSampler(len(images.train), recipe, seed, first, process)
     dataset = _Transformed(_training_set(images), recipe.training_transform())
     yield from _to_device(device, _make_loader(dataset, device, workers, batch_sampler=sampler, collate_fn=_collate))
 
 
 class Validation:
     """The validation pictures, as often as one goes over them; every rank gets its share, and no picture comes
-    twice."""
+    twice. Some loader processes are enough: they wait while the network trains."""
 
     def __init__(
         self,
@@ -86,6 +84,7 @@ class Validation:
     ):
         self.images, self.device, self.process = images, device, process
         self.loader = None
+        workers = min(workers, VALIDATION_WORKERS)
         if isinstance(images, ShardImages):
             shards = ValidationShards(images.val, recipe, process, VALIDATION_BATCH)
             self.loader = _make_loader(shards, device, workers, batch_size=None)
@@ -102,9 +101,32 @@ class Validation:
         return _to_device(self.device, share)
 
 
+def images_digest(images: AnyImages) -> int:
+    """A number of 32 bits over a data set's classes, counts, labels and file names, by which processes of several
+    machines can tell whether they see the same one; wherever its folder is."""
+    digest = zlib.crc32(repr((images.classes, len(images.train), len(images.val))).encode())
+    for split in (images.train, images.val):
+        if isinstance(split, ImageFiles):
+            for index, label in enumerate(split.labels.tolist()):
+                digest = zlib.crc32(f"{label} {os.path.basename(split.path(index))}".encode(errors="replace"), digest)
+        elif not isinstance(split, torch.Tensor):
+            digest = zlib.crc32(repr([os.path.basename(address) for address in split.addresses]).encode(), digest)
+    if isinstance(images, Images):
+        for labels in (images.train_labels, images.val_labels):
+            digest = zlib.crc32(labels.cpu().numpy().tobytes(), digest)
+    return digest
+
+
 def default_workers(process: Process = SINGLE_PROCESS) -> int:
     """Loader processes for each training process of this machine, so that every core has something to do."""
-    return max(0, min(16, (os.cpu_count() or 1) // process.local_world_size - 1))
+    return max(0, min(16, usable_cores() // process.local_world_size - 1))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: in a container or a job fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Transformed(Dataset):
@@ -120,17 +142,22 @@ class _Transformed(Dataset):
             picture, label = self.pictures[index]
         except CourseError as error:
             return error
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
+        # The CPU's generator alone: torch.manual_seed also notes for each GPU where it was called from, some 170 µs a
+        # picture.
+        before = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(seed)
+        try:
             return self.transform(picture), label
+        finally:
+            torch.default_generator.set_state(before)
 
 
 class _BatchSampler:
-    """The keys of every micro-batch of one rank, from the first step to the end of the run."""
+    """The keys of every local batch of one rank, from the first step to the end of the run."""
 
-    def __init__(self, count, recipe, seed, first, process, micro_batch_size):
+    def __init__(self, count, recipe, seed, first, process):
         self.count, self.recipe, self.seed, self.first = count, recipe, seed, first
-        self.process, self.micro_batch_size = process, micro_batch_size
+        self.local_batches = recipe.local_batches(process.rank, process.world_size)
 
     def __iter__(self):
         size = self.recipe.batch_size
@@ -138,10 +165,10 @@ class _BatchSampler:
         for epoch in range(self.first // per_epoch, self.recipe.epochs):
             order = epoch_order(self.count, self.recipe, self.seed, epoch)
             for start in range(max(0, self.first - epoch * per_epoch) * size, len(order), size):
-                positions = range(start + self.process.rank, start + size, self.process.world_size)
-                for part in _split(positions, self.micro_batch_size or size):
+                for positions in self.local_batches:
                     # Drawn for the position in the epoch, so that a repeated picture is transformed in several ways.
-                    yield [(order[position].item(), seed_of(self.seed, epoch, position)) for position in part]
+                    places = (start + position for position in positions)
+                    yield [(order[place].item(), seed_of(self.seed, epoch, place)) for place in places]
 
 
 def _split(indices, size):
@@ -163,6 +190,9 @@ def _make_loader(dataset, device, workers, **settings):
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         settings |= {"num_workers": workers, "multiprocessing_context": method, "persistent_workers": True}
         settings["worker_init_fn"] = _end_with_parent
+        if method == "forkserver":
+            # What the fork server has imported, its children share; else each would hold torch for itself.
+            multiprocessing.set_forkserver_preload(["__main__", "convnext_lessons.data.loader"])
     # A generator of its own, since a loader that begins draws from one, and training's would move on.
     return DataLoader(dataset, pin_memory=device.type == "cuda", generator=torch.Generator(), **settings)
 

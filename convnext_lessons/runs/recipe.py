@@ -41,6 +41,9 @@ class Recipe(Changeable):
         width_factor: channels of the trained copy relative to the full network.
         epochs: passes over the training images; warm-up included.
         batch_size: pictures in a step.
+        local_batch_size: pictures of a batch that go through the network together: they are mixed with each other, and
+            BatchNorm normalizes over them. The authors' is what one of their GPUs took. A batch has the same local
+            batches on one process or on many. Unless given, it is all that a process has of a batch.
         learning_rate: the highest, reached after the warm-up.
         final_learning_rate: where a cosine ends.
         warmup_epochs: may be a fraction of one.
@@ -97,9 +100,11 @@ class Recipe(Changeable):
     layer_scale_init: float = 1.0
     initialization: str = "truncated_normal"
     first_size: int | None = None
+    local_batch_size: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)
+        self._check("name", isinstance(self.name, str), "a text")
         for name in ("image_size", "epochs", "batch_size", "repeats", "validation_size"):
             self._check(
                 name, _is_whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of at least 1"
@@ -114,6 +119,13 @@ class Recipe(Changeable):
         for name in ("crop_scale", "evaluation_share"):
             value = getattr(self, name)
             self._check(name, _is_number(value) and 0 < value <= 1, "a share above 0 and up to 1")
+        if self.local_batch_size is not None:
+            fine = _is_whole(self.local_batch_size) and self.local_batch_size >= 1
+            self._check("local_batch_size", fine, "a whole number of at least 1")
+        if self.repeats > 1 and (self.mixup or self.cutmix):
+            # Copies of one picture must not meet in a local batch, where they would be mixed with each other.
+            fine = (self.local_batch_size or self.batch_size) <= self.batch_size // self.repeats
+            self._check("local_batch_size", fine, "at most batch_size / repeats where repeated pictures are mixed")
         pair = isinstance(self.betas, tuple) and len(self.betas) == 2
         self._check(
             "betas", pair and all(_is_number(b) and 0 <= b < 1 for b in self.betas), "two numbers from 0 to below 1"
@@ -135,7 +147,9 @@ class Recipe(Changeable):
 
     def _check(self, name, fine, wanted):
         if not fine:
-            raise RecipeError(f"{name} of the recipe is {getattr(self, name)!r}; it must be {wanted}.")
+            raise RecipeError(
+                f"{name} of the recipe is {getattr(self, name)!r}; it must be {wanted} (train --set {name}=…)."
+            )
 
     @property
     def validation_size(self) -> int:
@@ -145,7 +159,17 @@ class Recipe(Changeable):
     def fast(self) -> Self:
         """The same recipe cut down to a few seconds, to see that everything runs: its accuracy means nothing."""
         small = {"image_size": FAST_IMAGE_SIZE, "first_size": None, "evaluation_size": None, "width_factor": 1 / 16}
-        return replace(self, **small, epochs=2, batch_size=8, warmup_epochs=0.5)
+        local = self.local_batch_size and max(2, 8 * self.local_batch_size // self.batch_size)
+        return replace(self, **small, epochs=2, batch_size=8, local_batch_size=local, warmup_epochs=0.5)
+
+    def local_batches(self, rank: int = 0, world_size: int = 1) -> list[range]:
+        """Where a rank's local batches are in a batch: every ``world_size``-th of them; every ``world_size``-th picture
+        where the recipe does not say how large they are."""
+        size = self.local_batch_size
+        if size is None:
+            return [range(rank, self.batch_size, world_size)]
+        starts = range(0, self.batch_size, size)[rank::world_size]
+        return [range(start, min(start + size, self.batch_size)) for start in starts]
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs, a fraction mostly, so that batches of any size and any number of
@@ -177,7 +201,8 @@ class Recipe(Changeable):
         chosen = set(map(id, decaying))
         others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
         groups = [{"params": decaying, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas)
+        on_gpu = all(parameter.is_cuda for parameter in network.parameters())
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=on_gpu or None)
 
     def make_loss(self) -> nn.Module:
         """Cross-entropy, which takes class numbers as well as the soft labels of mixed pictures."""

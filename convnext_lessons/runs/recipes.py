@@ -34,6 +34,7 @@ PAPER = Recipe(
     width_factor=1.0,
     epochs=300,
     batch_size=4096,
+    local_batch_size=128,  # 8 GPUs on each of 4 machines
     learning_rate=4e-3,
     final_learning_rate=1e-6,
     warmup_epochs=20,
@@ -59,6 +60,7 @@ ORIGINAL = Recipe(
     width_factor=1.0,
     epochs=90,
     batch_size=256,
+    local_batch_size=32,  # 8 GPUs
     learning_rate=0.1,
     warmup_epochs=0,
     schedule="steps",
@@ -79,6 +81,7 @@ TORCHVISION = Recipe(
     width_factor=1.0,
     epochs=600,
     batch_size=1024,
+    local_batch_size=128,  # 8 GPUs
     learning_rate=1e-3,
     final_learning_rate=0.0,
     warmup_epochs=5,
@@ -103,6 +106,7 @@ TORCHVISION = Recipe(
 # at a millionth.
 REHEARSAL = PAPER.change(
     name="rehearsal",
+    local_batch_size=None,
     image_size=64,
     width_factor=1 / 4,
     epochs=16,
@@ -138,6 +142,6 @@ def recipe_of(scale: str) -> Recipe:
     Raises:
         RecipeError: there is no such scale.
     """
-    if scale not in RECIPES:
-        raise RecipeError(f"There is no recipe '{scale}'; there are {', '.join(RECIPES)}.")
+    if not isinstance(scale, str) or scale not in RECIPES:
+        raise RecipeError(f"There is no recipe {scale!r}; there are {', '.join(RECIPES)}.")
     return RECIPES[scale]

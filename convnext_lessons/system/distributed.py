@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from convnext_lessons.system.errors import CourseError
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 SECONDS_TO_SAVE = 120  # for a process whose torchrun was killed
+SECONDS_TO_ANSWER = 5  # for torchrun's store
 
 
 class DistributedError(CourseError):
@@ -66,6 +68,11 @@ class Process:
         sums = torch.tensor(values, dtype=torch.float64)
         distributed.all_reduce(sums)
         return sums.tolist()
+
+    def all_reduce_tensor(self, tensor: torch.Tensor) -> None:
+        """Overwrite a tensor on every rank with the sum over all."""
+        if self.world_size > 1:
+            distributed.all_reduce(tensor)
 
     def all_reduce_any(self, *flags: bool) -> list[bool]:
         """For each flag, whether it is set on any rank."""
@@ -123,17 +130,29 @@ def init_distributed(asked: str | torch.device | None = None) -> Iterator[Proces
             "Restarts on several machines need a store of their own: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
             "before torchrun on each machine, or --max-restarts=0."
         )
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    if store_outlives_restart:
+        _check_torchrun_lives()
     store, rank, world_size = next(distributed.rendezvous("env://"))
     if store_outlives_restart:
         store = distributed.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     # Numbers and flags travel over gloo, beside the GPUs' queue, so that nobody waits for it.
     backend = "cpu:gloo,cuda:nccl" if choose_device(asked).type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         yield Process(rank, world_size, local_rank, local_world_size)
     finally:
         distributed.destroy_process_group()
+
+
+def _check_torchrun_lives():
+    """torchrun has opened its store before it starts anything. Where nobody answers, it was killed before this process
+    began to look after it, and the other processes would be waited for in vain."""
+    try:
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        socket.create_connection(address, timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise DistributedError(f"torchrun is gone ({error}); start it again.") from error
 
 
 def _end_with_parent(parent):

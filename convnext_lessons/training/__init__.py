@@ -9,6 +9,7 @@ from convnext_lessons.training.budget import Budget, BudgetError, measure_loader
 from convnext_lessons.training.checkpoints import CheckpointError, read_log
 from convnext_lessons.training.evaluation import Scores, evaluate
 from convnext_lessons.training.export import ExportError, export_onnx
+from convnext_lessons.training.plan import describe_plan
 from convnext_lessons.training.trained import PUBLISHED, TrainedNetwork, load_run, open_trained, save_trained
 from convnext_lessons.training.trainer import (
     Run,
@@ -43,6 +44,7 @@ __all__ = [
     "Trainer",
     "TrainingError",
     "TransferError",
+    "describe_plan",
     "estimate_seconds",
     "evaluate",
     "export_onnx",

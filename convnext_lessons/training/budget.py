@@ -67,9 +67,13 @@ class Budget:
 
     def __str__(self):
         long = f"{self.hours / 24:.1f} days" if self.hours >= 48 else f"{self.hours:.1f} hours"
-        money = f", {self.cost:,.0f} at {self.price:g} an hour" if self.price else ""
+        money = f", {_rounded(self.cost)} at {self.price:g} an hour" if self.price else ""
         work = f"{self.recipe.epochs} epochs on {self.devices} × {self.rate:,.0f} images/s"
-        return f"{work}: {long}, {self.device_hours:,.0f} device-hours{money}"
+        return f"{work}: {long}, {_rounded(self.device_hours)} device-hours{money}"
+
+
+def _rounded(number):
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def measure_loader_rate(images: AnyImages, recipe: Recipe, workers: int = 0, seconds: float = 3.0) -> float:
@@ -94,7 +98,7 @@ def measure_step_rate(
     """Pictures a second that an experiment's network trains on.
 
     Args:
-        batch_size: pictures in a step; the recipe's unless given.
+        batch_size: pictures in a step, all at a time; the recipe's unless given.
         compile: see ``TrainOptions``.
         images: where training takes its pictures from; without them one made-up batch is there already, again and
             again, and the rate is that of a machine that never waits.
@@ -106,7 +110,7 @@ def measure_step_rate(
     pictures = torch.randn(batch_size, 3, side, side, device=device).to(memory_format=torch.channels_last)
     stream = itertools.repeat((pictures, torch.arange(batch_size, device=device) % trainer.classes))
     if images:
-        endless = experiment.recipe.change(batch_size=batch_size, epochs=10**9)
+        endless = experiment.recipe.change(batch_size=batch_size, local_batch_size=None, epochs=10**9)
         stream = training_stream(move_images(images, endless, device), endless, experiment.seed, 0, device)
     start, count = None, 0
     while start is None or time.perf_counter() - start < seconds:

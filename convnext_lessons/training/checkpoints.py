@@ -19,7 +19,7 @@ from convnext_lessons.system.storage import (
     locked_or_refused,
     read_json,
     save_tensors,
-    storage_error,
+    storage_errors,
     sweep_parts,
     sync_folder,
     write_json,
@@ -58,20 +58,23 @@ class CheckpointFolder:
         self.signature = {"version": CHECKPOINT_VERSION, **signature}
         self.writes = writes and self.folder is not None
         self._board = None
-        self._stack = contextlib.ExitStack()
+        self._stack = contextlib.ExitStack()  # what is to be done at the end
 
     def __enter__(self) -> Self:
         if self.writes:
-            self._stack.enter_context(locked_or_refused(self.folder / "run", self._refusal()))
-            write_json(self.folder / "writer.json", _describe_this_process())
+            with storage_errors(self.folder), contextlib.ExitStack() as stack:
+                stack.enter_context(locked_or_refused(self.folder / "run", self._refusal()))
+                for name in ("writer.json", "log.jsonl", "new.pt", WEIGHTS_FILE):
+                    sweep_parts(self.folder / name)
+                write_json(self.folder / "writer.json", _describe_this_process())
+                stack.callback((self.folder / "writer.json").unlink, missing_ok=True)
+                self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_):
-        if self._board:
-            self._board.close()
         if self.writes:
-            (self.folder / "writer.json").unlink(missing_ok=True)
-        self._stack.close()
+            with storage_errors(self.folder):
+                self._stack.close()
 
     def _refusal(self):
         try:
@@ -92,16 +95,20 @@ class CheckpointFolder:
         saved = self._newest(device)
         curve = saved["curve"] if saved else []
         if self.writes:
-            log = self.folder / "log.jsonl"
-            for path in (log, self.folder / "new.pt", self.folder / WEIGHTS_FILE):
-                sweep_parts(path)
-            if saved is None and log.exists() and log.stat().st_size:
-                log.replace(_free_name(self.folder, "log.old", ".jsonl"))
-            # A log may be ahead of its checkpoint; what is trained again is logged again.
-            with atomic(log) as part:
-                part.write_text("".join(json.dumps(point) + "\n" for point in curve), encoding="utf-8")
-            self._board = _board(self.folder / "tensorboard", curve[-1]["pictures"] if curve else 0)
+            with storage_errors(self.folder):
+                self._begin_logs(curve, is_new=saved is None)
         return saved
+
+    def _begin_logs(self, curve, is_new):
+        log = self.folder / "log.jsonl"
+        if is_new and log.exists() and log.stat().st_size:
+            log.replace(_free_name(self.folder, "log.old", ".jsonl"))
+        # A log may be ahead of its checkpoint; what is trained again is logged again.
+        with atomic(log) as part:
+            part.write_text("".join(json.dumps(point) + "\n" for point in curve), encoding="utf-8")
+        self._board = _board(self.folder / "tensorboard", curve[-1]["pictures"] if curve else 0)
+        if self._board:
+            self._stack.callback(self._board.close)
 
     def _newest(self, device):
         there = [path for path in (self.folder / name for name in NAMES) if path.exists()]
@@ -111,6 +118,9 @@ class CheckpointFolder:
                 self._check(path, saved)
                 if path != there[0]:
                     warnings.warn(f"{there[0]} is damaged; the run goes on from {path.name}.", stacklevel=3)
+                if path.name == "new.pt" and self.writes:  # saving was cut off before its last step
+                    with storage_errors(self.folder):
+                        os.replace(path, self.folder / "last.pt")
                 return saved
         if there:
             raise CheckpointError(
@@ -130,19 +140,21 @@ class CheckpointFolder:
             )
 
     def write(self, point: Mapping[str, Any]) -> None:
-        """Add a point of the curve to the log."""
+        """Add a point of the curve to the log.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
         if not self.writes:
             return
-        try:
+        with storage_errors(self.folder):
             with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(point) + "\n")
-        except OSError as error:
-            raise storage_error(self.folder, error) from error
-        if self._board:
-            for name, value in point.items():
-                if name != "pictures" and value is not None:
-                    self._board.add_scalar(name, value, point["pictures"])
-            self._board.flush()
+            if self._board:
+                for name, value in point.items():
+                    if name != "pictures" and value is not None:
+                        self._board.add_scalar(name, value, point["pictures"])
+                self._board.flush()
 
     def save(self, content: Mapping[str, Any]) -> None:
         """Replace the checkpoint.
@@ -154,19 +166,18 @@ class CheckpointFolder:
             return
         last, new = self.folder / "last.pt", self.folder / "new.pt"
         save_tensors(with_checksum({"signature": self.signature, **content}), new)
-        try:
+        with storage_errors(self.folder):
             # Whenever this is cut off, one of the names holds a whole checkpoint.
             if last.exists():
                 os.replace(last, self.folder / "previous.pt")
             os.replace(new, last)
             sync_folder(self.folder)
-        except OSError as error:
-            raise storage_error(self.folder, error) from error
 
     def end(self) -> None:
         """The run is finished; nobody will need the checkpoint before the last one."""
         if self.writes:
-            (self.folder / "previous.pt").unlink(missing_ok=True)
+            with storage_errors(self.folder):
+                (self.folder / "previous.pt").unlink(missing_ok=True)
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from convnext_lessons.data.augmentation import Batch, seed_of
 from convnext_lessons.data.in_memory import Images
-from convnext_lessons.data.loader import AnyImages, Validation, default_workers, training_stream
+from convnext_lessons.data.loader import AnyImages, Validation, default_workers, images_digest, training_stream
 from convnext_lessons.model.network import ResNet, build, initialize
 from convnext_lessons.model.pretrained import load_weights
 from convnext_lessons.runs.recipe import Recipe
@@ -27,6 +27,7 @@ from convnext_lessons.system.settings import fast_mode
 from convnext_lessons.system.storage import ensure_folder
 from convnext_lessons.training.checkpoints import WEIGHTS_FILE, CheckpointFolder, checksum
 from convnext_lessons.training.evaluation import evaluate_together, precision_for
+from convnext_lessons.training.local_batches import RunningStatistics, split_stochastic_depth
 from convnext_lessons.training.trained import TrainedNetwork, save_trained
 
 POINTS_PER_EPOCH = 10  # of the curve
@@ -42,15 +43,17 @@ class TrainingError(CourseError):
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How the work is done; but for rounding none of it changes what is learnt.
+    """How the work is done; but for rounding none of it changes what is learnt, if the recipe says how large its local
+    batches are. Where it does not, the number of processes changes what BatchNorm and mixing see.
 
     Attributes:
         process: this one among those that ``torchrun`` started, from ``init_distributed``.
-        micro_batch_size: most pictures in a forward pass; the gradients of several are accumulated where a rank's share
-            of a batch is larger.
+        micro_batch_size: most pictures in a forward pass, to save memory; the gradients of several are accumulated.
+            BatchNorm needs a whole local batch at a time.
         workers: loader processes for each training process; as many as there are cores unless given.
         save_minutes: between checkpoints inside an epoch; each epoch ends with one anyway.
         save_steps: the same in steps; none unless given.
+        validate_epochs: from one validation to the next; the last epoch ends with one anyway.
         precision: the number format of the forward pass in training, a ``torch.dtype``; ``precision_for`` the device
             unless given.
         seconds: after which a run with a folder saves and stops; when it is done unless given.
@@ -62,6 +65,7 @@ class TrainOptions:
     workers: int | None = None
     save_minutes: float = 10.0
     save_steps: int | None = None
+    validate_epochs: int = 1
     precision: torch.dtype | None = None
     seconds: float | None = None
     compile: bool = False
@@ -85,7 +89,8 @@ class Run:
         if self.record["status"] == "interrupted":
             curve = self.record["curve"]
             result += f", interrupted after {curve[-1]['pictures'] if curve else 0:,} pictures"
-        return f"step {self.record['step']}, seed {self.record['seed']}: {result}"
+        step = self.record["step"]
+        return f"{f'step {step}' if step else 'beside the road'}, seed {self.record['seed']}: {result}"
 
 
 def make_network(experiment: Experiment, classes: int, device: torch.device) -> ResNet:
@@ -121,10 +126,12 @@ def train(
         experiment: what to train; fast mode cuts its recipe down.
         images: what ``open_images`` gives for the recipe.
         device: where to train; the best there is unless given.
-        report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}`` and at times
-            ``"accuracy"``; the loss is None where a run is stopped before it was read for the first time. Pictures
-            that were read one by one add ``"waiting"``, the share of the time spent waiting for them; a moving average
-            adds ``"accuracy_unaveraged"``, that of the weights that it averages.
+        report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}``. In training it also
+            has the last step's ``"learning_rate"`` and ``"gradient_norm"``, on a GPU ``"memory"`` (bytes, the most so
+            far), and ``"waiting"``, the share of the time spent waiting for pictures, where they are read one by one.
+            After a validation it has ``"accuracy"``, ``"top5"`` and ``"validation_loss"``, and where weights are
+            averaged ``"accuracy_unaveraged"``. The loss is None where a run is stopped before it was read for the
+            first time.
         store: the ``RunStore`` that gets the record; the learner's own unless given.
         folder: where ``log.jsonl`` and ``last.pt`` go, and ``weights.safetensors`` at the end; a run that stopped there
             goes on where it was saved, and one that is finished is not trained or recorded again.
@@ -152,6 +159,8 @@ def train(
     experiment = _prepare(experiment, images, process)
     recipe = experiment.recipe
     images = move_images(images, recipe, device)
+    _check_same_images(images, process)
+    torch.backends.cudnn.benchmark = True  # pictures of one size: the fastest algorithms are worth looking for
     signature = {
         "images": images.note,
         "classes": list(images.classes),
@@ -181,6 +190,15 @@ def train(
     return Run(record, trainer.result())
 
 
+def _check_same_images(images, process):
+    """Each process numbers the pictures by itself, so they must all have found the same ones."""
+    mine = images_digest(images) if process.world_size > 1 else 0
+    if process.all_reduce_any(mine != process.all_reduce_sum(mine)[0] / process.world_size)[0]:
+        raise TrainingError(
+            "The processes find different pictures; every machine needs the same files, in the same class folders."
+        )
+
+
 def _run_epochs(trainer, checkpoints, curve, report):
     """Train what is left of a run; returns ``"complete"`` or ``"interrupted"``."""
     options = trainer.options
@@ -200,8 +218,9 @@ def _run_epochs(trainer, checkpoints, curve, report):
             for epoch in range(trainer.epochs_done, trainer.recipe.epochs):
                 for point in trainer.epoch(epoch, request, save):
                     add(point)
-                add(trainer.validate())
                 trainer.epochs_done = epoch + 1
+                if trainer.epochs_done % options.validate_epochs == 0 or trainer.epochs_done == trainer.recipe.epochs:
+                    add(trainer.validate())
                 save()
         except KeyboardInterrupt:
             if trainer.steps:
@@ -299,6 +318,16 @@ class Trainer:
             self.workers = default_workers(self.process)
         self.validation = Validation(images, self.recipe, device, self.process, self.workers)
         self.stream = None  # begins where a checkpoint says
+        count = len(self.recipe.local_batches()) if self.recipe.local_batch_size else self.process.world_size
+        self.statistics = RunningStatistics(self.network, self.process, count)
+        largest = max(map(len, self.recipe.local_batches()))
+        if self.statistics.counters and (options.micro_batch_size or largest) < largest:
+            raise TrainingError(
+                f"BatchNorm normalizes over {largest} pictures together, more than a micro-batch of "
+                f"{options.micro_batch_size}; leave --micro-batch out, or choose smaller local batches (train --set "
+                "local_batch_size=…)."
+            )
+        self.depths = split_stochastic_depth(self.network) if options.micro_batch_size else []
         self.parallel = self._wrap_ddp() if self.process.world_size > 1 else self.network
         self.forward = torch.compile(self.parallel) if options.compile else self.parallel
 
@@ -306,7 +335,9 @@ class Trainer:
         """The network under ``DistributedDataParallel``, past its first backward pass: after that one it sorts anew in
         which order gradients are added up, which would make a resumed run differ from an uninterrupted one."""
         ids = [self.device.index] if self.device.type == "cuda" else None
-        parallel = DistributedDataParallel(self.network, device_ids=ids)
+        parallel = DistributedDataParallel(
+            self.network, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
         before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         side = self.recipe.image_size
         parallel(torch.zeros(2, 3, side, side, device=self.device)).sum().backward()
@@ -324,35 +355,50 @@ class Trainer:
         """A rest smaller than a batch is left out."""
         return len(self.images.train) // self.recipe.batch_size
 
-    def step(self, micro_batches: list[Batch], progress: float) -> torch.Tensor:
-        """One update at ``progress`` epochs from this rank's micro-batches of a batch.
+    def step(self, local_batches: list[Batch], progress: float) -> torch.Tensor:
+        """One update at ``progress`` epochs from this rank's local batches of a batch.
 
         Returns:
             This rank's share of the batch's mean loss, as a tensor, so that a GPU need not be waited for.
         """
-        # Whatever draws random numbers draws the same ones after a resumption.
-        torch.manual_seed(seed_of(self.seed, self.steps, self.process.rank))
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate_at(progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss_sum = 0.0
-        for number, (pictures, labels) in enumerate(micro_batches, start=1):
-            # Gradients are all-reduced in the last micro-batch's backward pass only.
-            synchronizes = number == len(micro_batches) or self.process.world_size == 1
-            share = len(labels) / self.recipe.batch_size
-            with contextlib.nullcontext() if synchronizes else self.parallel.no_sync():
-                pictures, labels = self.mix(pictures, labels)
-                with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                    loss = self.loss(self.forward(pictures), labels)
-                # DDP averages the ranks' gradients, so each brings its share of the sum times their number.
-                self.scaler.scale(loss * (share * self.process.world_size)).backward()
-            loss_sum = loss_sum + loss.detach().double() * share
+        self.statistics.begin()
+        for place, (pictures, labels) in enumerate(local_batches):
+            # Its place in the batch of all ranks, by which it draws: on any rank, and after a resumption.
+            number = self.process.rank + place * self.process.world_size
+            torch.manual_seed(seed_of(self.seed, self.steps, number))
+            pictures, labels = self.mix(pictures, labels)
+            size = self.options.micro_batch_size or len(labels)
+            for first in range(0, len(labels), size):
+                torch.manual_seed(seed_of(self.seed, self.steps, number, "depth"))
+                for depth in self.depths:
+                    depth.first, depth.count = first, len(labels)
+                part = slice(first, first + size)
+                is_last = place + 1 == len(local_batches) and part.stop >= len(labels)
+                loss_sum = loss_sum + self._accumulate(pictures[part], labels[part], is_last)
+            self.statistics.add()
+        self.statistics.end()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:
             self.average.update_parameters(self.network)
         self.steps += 1
         return loss_sum
+
+    def _accumulate(self, pictures, labels, is_last):
+        """Add the gradients of some of the batch's pictures; return their share of its mean loss."""
+        share = len(labels) / self.recipe.batch_size
+        # Gradients are all-reduced in the last backward pass only.
+        synchronizes = is_last or self.process.world_size == 1
+        with contextlib.nullcontext() if synchronizes else self.parallel.no_sync():
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                loss = self.loss(self.forward(pictures), labels)
+            # DDP averages the ranks' gradients, so each brings its share of the sum times their number.
+            self.scaler.scale(loss * (share * self.process.world_size)).backward()
+        return loss.detach().double() * share
 
     def epoch(self, epoch: int, request: StopRequest | None, save: Callable[[], None]) -> Iterator[Point]:
         """Train what is left of an epoch; yield a point of the curve some ten times, its loss the mean since the last.
@@ -373,10 +419,10 @@ class Trainer:
         watch.start()
         for number in range(self.steps - epoch * batches + 1, batches + 1):
             waiting.start()
-            micro_batches = self._next_batch()
+            local_batches = self._next_batch()
             waiting.stop()
             # The rate of the step's end, so that the first step of the warm-up is not wasted on a rate of 0.
-            self.loss_sum = self.loss_sum + self.step(micro_batches, epoch + number / batches)
+            self.loss_sum = self.loss_sum + self.step(local_batches, epoch + number / batches)
             self.loss_count += 1
             if number in points_at:
                 point = self._point(watch)
@@ -397,7 +443,19 @@ class Trainer:
         self.last_loss = round(self.loss_sum / self.loss_count, 5)
         self._check(self.last_loss < float("inf"), "loss is")
         self.loss_sum, self.loss_count = 0.0, 0
-        return {**self._progress(), "loss": self.last_loss}
+        return {**self._progress(), "loss": self.last_loss, **self._inside()}
+
+    def _inside(self):
+        """What tells how a run is doing: the last step's rate and length of the gradient, and a GPU's memory."""
+        scale = self.scaler.get_scale()
+        norms = torch._foreach_norm([weight.grad for weight in self.network.parameters() if weight.grad is not None])
+        found = {
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": round(torch.stack(norms).norm().item() / scale, 5),
+        }
+        if self.device.type == "cuda":
+            found["memory"] = torch.cuda.max_memory_allocated(self.device)
+        return found
 
     def _save_if_due(self, request, clock, watch, save):
         """Save where a checkpoint is due or somebody asked this run to stop; then stop, if so."""
@@ -416,21 +474,15 @@ class Trainer:
             raise Stopped(f"Stopped after {self.pictures:,} pictures, and saved; the same command goes on from there.")
 
     def _next_batch(self):
-        """This rank's micro-batches of the next batch."""
+        """This rank's local batches of the next batch."""
         if self.stream is None:
-            settings = (self.process, self.options.micro_batch_size, self.workers)
+            settings = (self.process, self.workers)
             self.stream = training_stream(self.images, self.recipe, self.seed, self.steps, self.device, *settings)
-        left = len(range(self.process.rank, self.recipe.batch_size, self.process.world_size))
-        micro_batches = []
-        while left > 0:
-            micro_batches.append(next(self.stream))
-            left -= len(micro_batches[-1][1])
-        return micro_batches
+        count = len(self.recipe.local_batches(self.process.rank, self.process.world_size))
+        return list(itertools.islice(self.stream, count))
 
     def validate(self) -> Point:
         """A point of the curve with the accuracy."""
-        # Every rank has seen other pictures, of which BatchNorm keeps count.
-        self.process.broadcast(self.network.buffers())
         point = {**self._progress(), "loss": self.last_loss}
         networks = [self.result(), self.network] if self.average else [self.result()]
         scores = evaluate_together(networks, self.validation, self.device, self.process, self.precision)
@@ -450,7 +502,7 @@ class Trainer:
         if not fine:
             raise TrainingError(
                 f"The {subject} no longer a number after {self.pictures} pictures; choose a lower learning_rate than "
-                f"{self.recipe.learning_rate}."
+                f"{self.recipe.learning_rate} (train --set learning_rate=…)."
             )
 
     def state(self, curve: list[Point]) -> dict[str, Any]:
@@ -506,13 +558,14 @@ def _prepare(experiment, images, process):
             f"The recipe takes pictures of {recipe.validation_size} px, and these have {images.size}; "
             f"load them with size={recipe.validation_size}."
         )
-    if process.world_size > recipe.batch_size:
+    if not any(recipe.local_batches(process.world_size - 1, process.world_size)):
+        local = f", {recipe.local_batch_size} at a time" if recipe.local_batch_size else ""
         raise TrainingError(
-            f"{process.world_size} processes cannot share a batch of {recipe.batch_size} pictures; start fewer."
+            f"{process.world_size} processes cannot share a batch of {recipe.batch_size} pictures{local}; start fewer."
         )
     if len(images.train) < recipe.batch_size:
         raise TrainingError(
             f"{len(images.train)} training pictures do not fill one batch of {recipe.batch_size}; "
-            "choose a smaller batch_size."
+            "choose a smaller batch_size (train --set batch_size=…)."
         )
     return experiment

@@ -39,8 +39,10 @@ def load_pretrained(name: str) -> ResNet:
     """One of ``PRETRAINED`` as the road's own network, in evaluation mode; downloaded once, about 100 MB.
 
     Raises:
-        TransferError: it cannot be downloaded.
+        TransferError: there is no such name, or it cannot be downloaded.
     """
+    if not isinstance(name, str) or name not in PRETRAINED:
+        raise TransferError(f"There are no weights {name!r}; there are {', '.join(PRETRAINED)}.")
     step, weights = PRETRAINED[name]
     if fast_mode():
         raise TransferError("Fast mode downloads nothing.")

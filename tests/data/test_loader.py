@@ -14,7 +14,8 @@ from convnext_lessons.runs.recipes import PAPER, POCKET
 from convnext_lessons.system.distributed import Process
 
 CPU = torch.device("cpu")
-RECIPE = PAPER.change(name="small", image_size=32, epochs=2, batch_size=8, warmup_epochs=1, width_factor=1 / 16)
+SMALL = {"image_size": 32, "epochs": 2, "batch_size": 8, "local_batch_size": None, "warmup_epochs": 1}
+RECIPE = PAPER.change(name="small", width_factor=1 / 16, **SMALL)
 PLAIN = RECIPE.change(augmentation="crops", crop_scale=1.0, erasing=0.0)
 
 
@@ -23,8 +24,8 @@ def numbers(pictures):
     return [round((255 * (value * 0.229 + 0.485) / 3).item()) for value in pictures[:, 0].mean((1, 2))]
 
 
-def stream(images, recipe=RECIPE, first=0, rank=0, world_size=1, micro_batch_size=None, workers=0):
-    return list(training_stream(images, recipe, 0, first, CPU, Process(rank, world_size), micro_batch_size, workers))
+def stream(images, recipe=RECIPE, first=0, rank=0, world_size=1, workers=0):
+    return list(training_stream(images, recipe, 0, first, CPU, Process(rank, world_size), workers))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -36,24 +37,40 @@ def test_a_stream_depends_neither_on_the_workers_nor_on_where_it_began(grey, wor
         assert torch.equal(one, other) and torch.equal(label, same)
 
 
-def test_ranks_and_micro_batches_share_a_batch(grey):
+def test_ranks_share_a_batch(grey):
     images = open_images(PLAIN, str(grey))
     whole = [numbers(pictures) for pictures, _ in stream(images, PLAIN)]
     assert sorted(number for batch in whole[:3] for number in batch) == list(range(24)) and whole[:3] != whole[3:]
     for rank in range(3):
-        share = stream(images, PLAIN, rank=rank, world_size=3, micro_batch_size=2)
-        micro_batches = [numbers(pictures) for pictures, _ in share]
-        assert [n for batch in micro_batches for n in batch] == [n for batch in whole for n in batch[rank::3]]
-        assert max(map(len, micro_batches)) == 2
+        share = [numbers(pictures) for pictures, _ in stream(images, PLAIN, rank=rank, world_size=3)]
+        assert share == [batch[rank::3] for batch in whole]
 
 
-def test_repetitions_of_an_image_are_transformed_anew(grey):
-    recipe = RECIPE.change(repeats=4, augmentation="trivial_augment")
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_local_batches_are_the_same_on_any_number_of_ranks(grey, world_size):
+    recipe = PLAIN.change(local_batch_size=3)
+    images = open_images(recipe, str(grey))
+    whole = [numbers(pictures) for pictures, _ in stream(images, PLAIN)]
+    expected = [batch[start : start + 3] for batch in whole for start in (0, 3, 6)]
+    streams = [stream(images, recipe, rank=rank, world_size=world_size) for rank in range(world_size)]
+    found = [[numbers(pictures) for pictures, _ in share] for share in streams]
+    order = [len(range(rank, 3, world_size)) for rank in range(world_size)]
+    for step in range(6):
+        here = [
+            found[number % world_size][step * order[number % world_size] + number // world_size] for number in range(3)
+        ]
+        assert here == expected[3 * step : 3 * step + 3]
+
+
+def test_repetitions_of_an_image_are_transformed_anew_and_never_meet(grey):
+    recipe = RECIPE.change(repeats=4, augmentation="trivial_augment", local_batch_size=2)
     batches = stream(open_images(recipe, str(grey)), recipe)
-    pictures, labels = batches[0]
-    assert len(batches) == 6
-    assert labels.view(2, 4).eq(labels.view(2, 4)[:, :1]).all()
-    assert len({tuple(picture.flatten().tolist()) for picture in pictures[:4]}) > 1
+    assert len(batches) == 6 * 4
+    for start in range(0, len(batches), 4):  # two pictures, four times each, once in every local batch
+        labels = [labels.tolist() for _, labels in batches[start : start + 4]]
+        assert labels == [labels[0]] * 4
+    first = [tuple(pictures[0].flatten().tolist()) for pictures, _ in batches[:4]]
+    assert len(set(first)) > 1
 
 
 def test_loading_leaves_torchs_generator_alone(grey):
@@ -84,11 +101,18 @@ def test_validation_has_every_image_once(grey, world_size):
 
 
 @pytest.mark.parametrize(
-    ("cores", "local_world_size", "workers"), [(8, 1, 7), (8, 4, 1), (2, 4, 0), (256, 1, 16), (None, 1, 0)]
+    ("cores", "local_world_size", "workers"), [(8, 1, 7), (8, 4, 1), (2, 4, 0), (256, 1, 16), (1, 1, 0)]
 )
 def test_every_core_has_something_to_do(cores, local_world_size, workers, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
     assert default_workers(Process(0, local_world_size, 0, local_world_size)) == workers
+
+
+def test_where_the_system_does_not_say_which_cores_are_ours_all_are_counted(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    for cores, workers in ((8, 7), (None, 0)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert default_workers() == workers
 
 
 def test_images_in_memory_come_as_a_stream_too():

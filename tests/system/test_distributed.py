@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import threading
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from convnext_lessons.system import distributed
 from convnext_lessons.system.devices import DeviceError
-from convnext_lessons.system.distributed import SINGLE_PROCESS, Process, StopRequest, init_distributed
+from convnext_lessons.system.distributed import SINGLE_PROCESS, DistributedError, Process, StopRequest, init_distributed
 
 
 def test_without_torchrun_there_is_a_single_process():
@@ -65,6 +66,19 @@ def test_a_process_whose_torchrun_is_gone_is_asked_to_stop(monkeypatch):
     with StopRequest() as request, pytest.raises(Ended):
         distributed._end_with_parent(parent=-1)
     assert request.requested
+
+
+def test_a_process_that_finds_no_torchrun_does_not_wait_for_it(monkeypatch, refuses):
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))
+        port = gone.getsockname()[1]
+    settings = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "_end_with_parent", lambda parent: None)
+    with refuses(DistributedError, "torchrun is gone"), init_distributed("cpu"):
+        pass
 
 
 def test_the_second_ctrl_c_interrupts():

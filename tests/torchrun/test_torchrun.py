@@ -1,11 +1,14 @@
 """Runs of several processes under torchrun, on the CPU: hurt, resumed, and held against whole runs."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +106,32 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(launch, tmp_path, c
         assert status == 143
     launch(count, tmp_path / "stopped")
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def living(mark):
+    """The processes of this machine that were started with a word in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
+            is_dead = (process / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            if not is_dead and mark.encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="this system does not show its processes")
+@pytest.mark.parametrize("step", [1, 6])
+def test_trainers_end_with_a_torchrun_that_is_killed(launch, tmp_path, monkeypatch, step):
+    mark = f"the processes of {tmp_path}"
+    monkeypatch.setenv("MARK", mark)
+    launch(2, tmp_path / "run", hurt=("SIGKILL", "torchrun", step), good=False)
+    end = time.monotonic() + 10
+    while (left := living(mark)) and time.monotonic() < end:
+        time.sleep(0.1)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+    assert step <= state_of(tmp_path / "run")["steps"] < 16  # they were not just done
 
 
 def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):

@@ -326,9 +326,42 @@ def test_somebody_elses_log_is_kept_aside(run, tmp_path):
     assert (tmp_path / "run" / "log.old.2.jsonl").read_text() == "somebody else's\n"
 
 
-def test_what_a_killed_writer_left_is_swept(run, tmp_path):
+def test_a_save_that_was_cut_off_at_the_end_of_a_run_is_ended(run, tmp_path):
+    run()
+    (tmp_path / "run" / "last.pt").rename(tmp_path / "run" / "new.pt")
+    run()
+    assert read_checkpoint(tmp_path / "run")["epochs_done"] == 2
+    assert not (tmp_path / "run" / "new.pt").exists()
+
+
+@pytest.mark.parametrize("broken", ["SummaryWriter.add_scalar", "SummaryWriter.flush", "SummaryWriter.close"])
+def test_curves_that_find_no_room_are_told_in_words(run, tmp_path, monkeypatch, broken, refuses):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"torch.utils.tensorboard.{broken}", full)
+        with refuses(StorageError, "full"):
+            run()
+    assert run().record["status"] == "complete"
+
+
+def test_a_folder_that_cannot_be_begun_is_free_again(run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("convnext_lessons.training.checkpoints.write_json", full)
+        with pytest.raises(StorageError, match="full") as kept:
+            run()
+    assert kept.tb  # the error still holds what was going on, as in a notebook
+    assert run().record["status"] == "complete"
+
+
+@pytest.mark.parametrize("name", ["new.pt", "log.jsonl", "writer.json"])
+def test_what_a_killed_writer_left_is_swept(run, tmp_path, name):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".new.pt.1234.part").write_bytes(b"half")
+    (tmp_path / "run" / f".{name}.1234.part").write_bytes(b"half")
     run()
     assert not list((tmp_path / "run").glob(".*.part"))
 

@@ -112,6 +112,20 @@ def test_every_name_has_its_end_of_the_road():
     assert IMAGENET_LABELS.keys() == set(CLASSES)
 
 
+def lesson_cell():
+    cells = nbformat.read(find_lesson(12), as_version=4).cells
+    (source,) = (cell.source for cell in cells if cell.cell_type == "code" and "linear_probe" in cell.source)
+    return source
+
+
+def test_without_a_connection_the_lessons_cell_shows_what_is_published(capsys):
+    # Fast mode downloads nothing either.
+    exec(lesson_cell(), {"torch": torch, "images": stand_in(32, 10, 10)})
+    *published, last = capsys.readouterr().out.splitlines()
+    assert len(published) == len(PRETRAINED) and all("torchvision publishes" in line for line in published)
+    assert last.startswith("No weights here. With a connection, this cell")
+
+
 def test_the_lessons_cell_judges_and_fits_a_new_head(monkeypatch, capsys):
     # Lesson 12's own code, on thin networks with weights made here and on shapes that bear Imagenette's names.
     shapes = stand_in(32, 60, 60)
@@ -119,12 +133,12 @@ def test_the_lessons_cell_judges_and_fits_a_new_head(monkeypatch, capsys):
     networks = {name: build(architecture_after(step).thinner(1 / 16)).eval() for name, (step, _) in PRETRAINED.items()}
     monkeypatch.setattr("convnext_lessons.training.load_pretrained", networks.get)
     monkeypatch.setattr("convnext_lessons.data.in_memory.load_images", lambda source, size: named)
-    cells = nbformat.read(find_lesson(12), as_version=4).cells
-    source = "\n".join(cell.source for cell in cells if cell.cell_type == "code" and "linear_probe" in cell.source)
-    source, count = re.subn(r"160, \{.*?\}", r"32, {'train': 4, 'val': 4}", source)
+    source, count = re.subn(r"160, \{.*?\}", r"32, {'train': 4, 'val': 4}", lesson_cell())
     assert count == 1
     exec(source, {"torch": torch, "images": named})
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(PRETRAINED)
-    for line, name in zip(lines, PRETRAINED, strict=True):
+    published, judged = lines[: len(PRETRAINED)], lines[len(PRETRAINED) :]
+    for line, name, accuracy in zip(published, PRETRAINED, (76.13, 80.858, 82.52), strict=True):
+        assert line == f"{name}: torchvision publishes {accuracy} %"
+    for line, name in zip(judged, PRETRAINED, strict=True):
         assert re.fullmatch(rf"{name}: untouched \d+\.\d%, new head \d+\.\d% of 40 pictures", line)
