@@ -4,6 +4,7 @@ Diagrams read off a built network, plots of costs, roads and runs, tables, and t
 shows itself where it ends a cell, and carries a sentence for those who do not see it.
 """
 
+from convnext_lessons.figures.answers import draw_answers
 from convnext_lessons.figures.canvas import Diagram
 from convnext_lessons.figures.comparison import Comparison, compare
 from convnext_lessons.figures.costs import draw_changes, draw_costs, draw_sweep
@@ -69,6 +70,7 @@ __all__ = [
     "compare",
     "draw_activations",
     "draw_altered",
+    "draw_answers",
     "draw_arriving_and_leaving",
     "draw_block",
     "draw_budget",

@@ -107,9 +107,15 @@ class LiveCurve:
         accuracies = validated_points({"curve": self.points})
         if accuracies:
             right = axes.twinx()
-            x, y = [point["pictures"] for point in accuracies], [100 * point["accuracy"] for point in accuracies]
-            right.plot(x, y, color=SPATIAL, marker="o", lw=1.8)
-            right.set(ylabel="accuracy, %", ylim=(0, 100))
+            for name, style in (("accuracy", "o-"), ("accuracy_unaveraged", "x:")):
+                points = [point for point in accuracies if name in point]
+                x, y = [point["pictures"] for point in points], [100 * point[name] for point in points]
+                if points:
+                    right.plot(x, y, style, color=SPATIAL, lw=1.8, label=name.removeprefix("accuracy_"))
+            if "accuracy_unaveraged" in accuracies[-1]:
+                right.lines[0].set_label("averaged")
+                right.legend(frameon=False, loc="center right", fontsize=8)
+            right.set(ylabel="accuracy, %")
             right.yaxis.label.set_color(SPATIAL)
             right.spines["top"].set_visible(False)
         last = self.points[-1]

@@ -8,8 +8,13 @@ from html import escape
 from convnext_lessons.figures.palette import CHANGED
 from convnext_lessons.model.roadmap import PAPER_STEPS, TITLES, paper_after
 from convnext_lessons.runs.significance import compare_steps, describe_family, pooled_spread, resolvable_difference
+from convnext_lessons.system.errors import CourseError
 
 _CODE = "text-align:left;vertical-align:top;padding:2px 10px;white-space:pre;font-family:monospace"
+
+
+class TableError(CourseError, ValueError):
+    """Rows that make no table."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class Table:
         note: what stands below.
         marked: indices of rows to be noticed: bold, and with a star in text.
         code: whether the cells are code, which keeps its spaces; marked rows are then coloured too.
+
+    Raises:
+        TableError: a row has more or fewer cells than the head, or other things than words.
     """
 
     head: Sequence[str]
@@ -29,6 +37,11 @@ class Table:
     note: str = ""
     marked: Collection[int] = ()
     code: bool = False
+
+    def __post_init__(self):
+        for row in self.rows:
+            if len(row) != len(self.head) or not all(isinstance(cell, str) for cell in row):
+                raise TableError(f"The row {row!r} does not fit the table; give {len(self.head)} texts, one a column.")
 
     def markdown(self) -> str:
         """The table for a page of Markdown, without its note; the first cells of marked rows are bold."""

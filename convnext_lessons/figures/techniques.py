@@ -8,10 +8,27 @@ import torch
 from torchvision.transforms import v2
 
 from convnext_lessons.data.augmentation import MEAN, STD
-from convnext_lessons.figures.palette import CHANGED, INK, POINTWISE, SPATIAL
+from convnext_lessons.figures.palette import CHANGED, HEAT, INK, POINTWISE, SPATIAL
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.training.budget import Budget
+
+# What RandAugment's operations do, by torchvision's names for them.
+_OPERATIONS = {
+    "ShearX": "shear sideways",
+    "ShearY": "shear up or down",
+    "TranslateX": "shift sideways",
+    "TranslateY": "shift up or down",
+    "Rotate": "rotate",
+    "Brightness": "brightness",
+    "Color": "saturation",
+    "Contrast": "contrast",
+    "Sharpness": "sharpness",
+    "Posterize": "fewer colours",
+    "Solarize": "invert the bright",
+    "AutoContrast": "full contrast",
+    "Equalize": "even brightness",
+}
 
 
 def draw_mixed(mixed: Mapping[tuple[str, float], torch.Tensor], names: tuple[str, str]) -> Plot:
@@ -31,34 +48,61 @@ def draw_mixed(mixed: Mapping[tuple[str, float], torch.Tensor], names: tuple[str
     return Plot(figure, f"Two pictures mixed: {'; '.join(words)}.")
 
 
-def draw_altered(picture: torch.Tensor, technique: str, strength: int, draws: int = 6) -> Plot:
-    """What a technique that works on one picture makes of it, drawn anew several times.
+def draw_altered(picture: torch.Tensor, strengths: Mapping[str, int], draws: int = 6) -> Plot:
+    """What techniques that work on one picture make of it, drawn anew several times; what was done is under each.
 
     Args:
         picture: [3, H, W] with values from 0 to 1.
-        technique: ``"RandAugment"``, of which one operation is shown, or ``"erasing"``.
-        strength: from 0 to 30; RandAugment's magnitude, and 90ths of the picture for the largest area that is erased.
+        strengths: from 0 to 30, by technique. Of ``"RandAugment"`` different operations are shown, one at a time, with
+            this magnitude. ``"erasing"`` takes at most so many 90ths of the picture's area.
+        draws: of each technique.
     """
-    figure, panels = new_figure(1.75 * draws, 2.0, columns=draws)
-    alter = _erase if technique == "erasing" else _rand_augment
-    for seed, panel in enumerate(panels):
-        torch.manual_seed(seed)
-        panel.imshow(alter(picture, strength).permute(1, 2, 0).clip(0, 1).numpy())
-        panel.set(xticks=[], yticks=[])
-    figure.suptitle(f"{technique}, strength {strength}", size=10)
-    return Plot(figure, f"{draws} draws of {technique} at strength {strength}.")
+    figure, panels = new_figure(1.75 * draws * len(strengths), 2.3, columns=draws * len(strengths))
+    altered = []
+    for technique, strength in strengths.items():
+        draw = _erased if technique == "erasing" else _rand_augmented
+        altered += [(technique, strength, *found) for found in itertools.islice(draw(picture, strength), draws)]
+    for panel, (technique, strength, name, result) in zip(panels, altered, strict=True):
+        panel.imshow(result.permute(1, 2, 0).clip(0, 1).numpy())
+        panel.set(xticks=[], yticks=[], xlabel=name)
+        panel.set_title(f"{technique}, {strength}", size=10)
+    words = []
+    for technique, strength in strengths.items():
+        names = ", ".join(name for other, _, name, _ in altered if other == technique)
+        words.append(f"{technique} at strength {strength}: {names}")
+    return Plot(figure, f"A picture altered by {'; by '.join(words)}.")
 
 
-def _erase(picture, strength):
-    """Noise in a rectangle, drawn on standardized numbers as in training."""
+def _erased(picture, strength):
+    """Yield what was done and the picture, with noise in a rectangle, drawn on standardized numbers as in training."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     erase = v2.RandomErasing(1.0, scale=(0.02, max(0.03, strength / 90)), value="random")
-    return erase((picture - mean) / std) * std + mean
+    standardized = (picture - mean) / std
+    for seed in itertools.count():
+        torch.manual_seed(seed)
+        noisy = erase(standardized)
+        share = (noisy != standardized).any(0).float().mean().item()
+        yield f"{share:.0%} erased", noisy * std + mean
 
 
-def _rand_augment(picture, strength):
-    grey = [round(255 * value) for value in MEAN]
-    return v2.RandAugment(1, strength, fill=grey)((255 * picture).round().to(torch.uint8)) / 255
+class _TellingRandAugment(v2.RandAugment):
+    """RandAugment that remembers which operation it drew."""
+
+    def _apply_image_or_video_transform(self, image, transform_id, *arguments, **settings):
+        self.drawn = transform_id
+        return super()._apply_image_or_video_transform(image, transform_id, *arguments, **settings)
+
+
+def _rand_augmented(picture, strength):
+    """Yield operations and what they make of a picture, each once; the one that does nothing is left out."""
+    augment = _TellingRandAugment(1, strength, fill=[round(255 * value) for value in MEAN])
+    shown = {"Identity"}
+    for seed in itertools.count():
+        torch.manual_seed(seed)
+        result = augment((255 * picture).round().to(torch.uint8)) / 255
+        if augment.drawn not in shown:
+            shown.add(augment.drawn)
+            yield _OPERATIONS.get(augment.drawn, augment.drawn), result
 
 
 def draw_smoothed(smoothing: float, classes: int = 1000) -> Plot:
@@ -89,7 +133,7 @@ def draw_depth(rates: Sequence[float], passed: torch.Tensor) -> Plot:
     expected, drawn = len(rates) - sum(rates), passed.sum(0).float().mean()
     title = f"rate {rates[-1]:g}: {expected:.1f} of {len(rates)} blocks, {drawn:.1f} drawn"
     figure, (axes,) = new_figure(7.5, 3)
-    axes.imshow(passed.numpy(), cmap="Blues", aspect="auto", vmin=0, vmax=1.5)
+    axes.imshow(passed.numpy(), cmap=HEAT, aspect="auto", vmin=0, vmax=1.5)
     axes.set(xlabel="picture", ylabel="block")
     axes.set_title(title, size=10)
     return Plot(figure, f"Blocks that {passed.shape[1]} pictures pass with stochastic depth, {title}.")
