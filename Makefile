@@ -1,5 +1,6 @@
 # `make` alone lists what there is. PYTHON is the Python that makes the environment, 3.11 or later.
 PYTHON ?= python3
+MINUTES ?= 5
 ENV := .venv
 RUN := $(ENV)/bin/python -m convnext_lessons
 STAMP := $(ENV)/installed
@@ -25,6 +26,10 @@ test: install  ## run the unit tests, the lint and every lesson in fast mode
 
 test-torchrun: install  ## start, kill and resume runs of several processes
 	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest tests/torchrun -m torchrun
+
+test-faults: install  ## break things for MINUTES (5): kills, full disks, torn files, flipped bits, bad inputs, hostile archives
+	OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest tests/faults -m faults
+	$(ENV)/bin/python tests/faults/soak.py --minutes $(MINUTES)
 
 test-browser: install  ## drive lessons in a real JupyterLab; needs chromium
 	$(ENV)/bin/python -m pytest tests/browser -m browser
@@ -72,4 +77,4 @@ engine: install  ## measure anew what the recipe's machinery costs; the machine 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-browser test-colab colab-bundle stamp lessons doctor pilot reference reference-gpu sprints times engine bench
+.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons doctor pilot reference reference-gpu sprints times engine bench

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from torchvision.datasets.utils import check_integrity
 
-from convnext_lessons.data.remote import length_of, open_answer
-from convnext_lessons.system.errors import CourseError
+from convnext_lessons.data.remote import WholeAnswer, length_of, open_answer
+from convnext_lessons.system.errors import CourseError, in_a_line
 from convnext_lessons.system.settings import data_folder
 from convnext_lessons.system.storage import atomic_folder, locked, storage_error, sweep_parts
 
 LARGEST_ARCHIVE = 5e9  # bytes; what goes on beyond is no data set of ours
-SLOWEST = 10e3  # bytes a second, on average after the first minute; what is slower counts as no connection
 
 
 class ImagesError(CourseError):
@@ -116,17 +115,17 @@ def locate(source: str | Path, progress: Callable[[str], object] = print) -> tup
         NotDownloaded: it is not here and cannot be downloaded.
         ImagesError: it is not whole, or there is neither a data set nor a folder of that name.
     """
-    if source in DATASETS:
+    if isinstance(source, str) and source in DATASETS:
         return dataset_folder(DATASETS[source], progress=progress), DATASETS[source]
     try:
         folder = Path(source).resolve()
         there = folder.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, links that loop, a NUL
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # too long, links that loop, no name at all, a NUL
         raise ImagesError(f"{str(source)[:80]!r} is no folder ({error}); name one with train/ and val/.") from error
     if not there:
         raise ImagesError(
-            f"'{source}' is no data set that the course knows ({', '.join(DATASETS)}, stand-in) and no folder; name "
-            "one of these, or a folder with train/ and val/."
+            f"{str(source)!r} is no data set that the course knows ({', '.join(DATASETS)}, stand-in) and no folder; "
+            "name one of these, or a folder with train/ and val/."
         )
     return folder, None
 
@@ -167,11 +166,11 @@ def _download_and_unpack(dataset, folder, progress):
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(part, filter="data")
-        except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
+        except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError, RecursionError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             raise ImagesError(
-                f"{archive} cannot be unpacked ({error}); delete it, and it is downloaded again."
+                f"{archive} cannot be unpacked ({in_a_line(error)}); delete it, and it is downloaded again."
             ) from error
         inner = part / dataset.folder
         _check_whole(dataset, inner, named=archive)
@@ -195,8 +194,12 @@ def _check_whole(dataset, folder, named=None):
 def _download(dataset, archive, progress):
     """Fetch an archive; what came before a connection broke stays beside it, and the next time goes on from there."""
     part = archive.with_name(f".{archive.name}.download")
+    was_begun = part.exists()
     try:
         if not check_integrity(str(part), dataset.md5):
+            _receive(dataset, part, progress)
+        if was_begun and not check_integrity(str(part), dataset.md5):  # what was there is damaged: begin anew
+            part.unlink()
             _receive(dataset, part, progress)
         if not check_integrity(str(part), dataset.md5):
             part.unlink()
@@ -208,9 +211,10 @@ def _download(dataset, archive, progress):
         if getattr(error, "errno", None) == errno.ENOSPC:
             part.unlink(missing_ok=True)
             raise storage_error(archive.parent, error) from error
+        reason = in_a_line(getattr(error, "reason", error))
         raise NotDownloaded(
-            f"{dataset.title} cannot be downloaded ({getattr(error, 'reason', error)}): connect to the internet "
-            f"once, or unpack {archive.name} into {archive.parent}."
+            f"{dataset.title} cannot be downloaded ({reason}): connect to the internet once, or unpack {archive.name} "
+            f"into {archive.parent}."
         ) from error
 
 
@@ -232,17 +236,16 @@ def _receive(dataset, part, progress):
             raise OSError("a web page came in its place; does this network ask for a log-in?")
         there = there if answer.status == 206 else 0  # a server that cannot go on begins anew
         length = length_of(answer)
-        total, received, shown, start = length and length + there, there, time.monotonic(), time.monotonic()
+        total, received, shown = length and length + there, there, time.monotonic()
+        whole = WholeAnswer(answer)
         with open(part, "ab" if there else "wb") as file:
-            while chunk := answer.read1(1 << 20):
+            while chunk := whole.read(1 << 20):
                 file.write(chunk)
                 received += len(chunk)
                 now = time.monotonic()
-                if received > LARGEST_ARCHIVE or (now - start > 60 and (received - there) / (now - start) < SLOWEST):
-                    raise OSError("it is too large" if received > LARGEST_ARCHIVE else "the connection is too slow")
+                if received > LARGEST_ARCHIVE:
+                    raise OSError("it is too large")
                 if now - shown > 2 or received == total:
                     shown = now
                     of = f" of {total / 1e6:.0f}" if total else ""
                     progress(f"downloading {dataset.title}: {received / 1e6:.0f}{of} MB")
-        if total and received < total:
-            raise OSError(f"the connection ended after {received / 1e6:.0f} of {total / 1e6:.0f} MB")

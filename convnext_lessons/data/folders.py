@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from convnext_lessons.data.datasets import DATASETS, DataSet, ImagesError
+from convnext_lessons.system.errors import in_a_line
 
 LONGEST = 50  # times its width: beyond, scaling the short side makes gigabytes of a few pixels
 
@@ -47,7 +48,7 @@ def read_image(file: str | Path | IO[bytes], name: str | None = None) -> Image.I
                 )
             return _to_rgb(opened)
     except Exception as error:  # Pillow's formats each break in a way of their own
-        raise ImagesError(f"{name} is not a readable image ({error}); replace or delete it.") from error
+        raise ImagesError(f"{name} is not a readable image ({in_a_line(error)}); replace or delete it.") from error
 
 
 def _to_rgb(image):

@@ -34,7 +34,7 @@ from convnext_lessons.system.storage import locked, save_tensors, sweep_parts
 if TYPE_CHECKING:
     from convnext_lessons.runs.recipe import Recipe
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 MARGIN = 1.25  # training pictures are kept a quarter larger than they are used, so that crops keep their detail
 
@@ -96,6 +96,8 @@ def load_images(source: str | Path | None = None, size: int = 128, progress: Cal
         ImagesError: the pictures are missing, broken or in other folders than expected.
         StorageError: there is no room for them.
     """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ImagesError(f"The size of the pictures is {size!r}; say a whole number of pixels of at least 1.")
     if fast_mode():
         return stand_in(FAST_IMAGE_SIZE, train_count=64, val_count=40)
     asked = source or images_asked_for()
@@ -197,7 +199,7 @@ def _decode(paths, side, sizes):
 
 
 def _checksum(content):
-    total = 0
+    total = zlib.crc32(f"{content['fingerprint']} {content['squares']}".encode())
     for name in _TENSORS:
         total = zlib.crc32(content[name].numpy().reshape(-1).view(np.uint8), total)
     return total

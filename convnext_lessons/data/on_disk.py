@@ -20,6 +20,7 @@ from convnext_lessons.data.datasets import IMAGENETTE, ImagesError, locate
 from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
 from convnext_lessons.data.in_memory import Images, load_images
 from convnext_lessons.data.tar_shards import ShardImages, open_shards
+from convnext_lessons.system.errors import in_a_line
 from convnext_lessons.system.settings import fast_mode, images_asked_for
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def open_images(
         return open_shards(source)
     source = source or IMAGENETTE.name
     folder, dataset = locate(source, progress)
-    if any((folder / name).exists() for name in IMAGENET_ARCHIVES):
+    if any(os.path.exists(folder / name) for name in IMAGENET_ARCHIVES):  # also where the folder may not be read
         splits, classes = _imagenet(folder, progress)
     else:
         splits = open_splits(folder)
@@ -110,9 +111,8 @@ def _imagenet(folder, progress):
             try:
                 splits[name] = ImageNet(folder, name)
             except (RuntimeError, OSError, ValueError, tarfile.TarError, pickle.UnpicklingError) as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
                 raise ImagesError(
-                    f"ImageNet in {folder} cannot be read ({reason}); if it is another data set, move its "
+                    f"ImageNet in {folder} cannot be read ({in_a_line(error)}); if it is another data set, move its "
                     f"{' or '.join(IMAGENET_ARCHIVES)} away."
                 ) from error
         if len(splits[name]) != expected:

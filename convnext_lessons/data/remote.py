@@ -1,6 +1,7 @@
 """Files on the disk and answers over http, opened by this process itself: no other program ever sees an address."""
 
 import io
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -9,6 +10,7 @@ from typing import IO
 REMOTE = ("http", "https")
 SECONDS_WITHOUT_ANSWER = 20
 MOST_REDIRECTS = 5
+SLOWEST = 10e3  # bytes a second, on average after the first minute of waiting; what is slower counts as no connection
 
 
 def is_remote(address: str) -> bool:
@@ -24,7 +26,7 @@ def open_address(address: str) -> IO[bytes]:
 
     Raises:
         OSError: it is not there, does not answer, or is redirected to something else than http or https; while it is
-            read, also that the connection ended before everything came.
+            read, also what ``WholeAnswer`` raises.
     """
     if not is_remote(address):
         return open(address, "rb")
@@ -65,6 +67,14 @@ class _OnlyHttp(urllib.request.HTTPRedirectHandler):
 
     max_redirections = MOST_REDIRECTS
 
+    def http_error_302(self, req, fp, code, msg, headers):
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError as error:  # such as to http://[x
+            raise urllib.error.URLError(f"it is redirected to no address ({error})") from error
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if not is_remote(newurl):
             raise urllib.error.URLError(f"it is redirected to {newurl}, which is no http or https address")
@@ -72,21 +82,30 @@ class _OnlyHttp(urllib.request.HTTPRedirectHandler):
 
 
 class WholeAnswer(io.RawIOBase):
-    """An answer that says so when the connection ends before everything came, where ``http.client`` is silent."""
+    """An answer to be read, which says so where ``http.client`` is silent.
+
+    Raises:
+        OSError: while it is read: the connection ended before everything came, or it trickles.
+    """
 
     def __init__(self, answer):
-        self._answer, self._left = answer, length_of(answer)
+        self._answer, self._length = answer, length_of(answer)
+        self._received, self._waited = 0, 0.0
 
     def readable(self):
         return True
 
     def readinto(self, buffer):
-        received = self._answer.readinto(buffer)
-        if self._left is not None:
-            self._left -= received
-            if not received and len(buffer) and self._left > 0:
-                raise OSError("the connection ended early")
-        return received
+        start = time.monotonic()
+        content = self._answer.read1(len(buffer))  # what has come, without waiting for more
+        self._waited += time.monotonic() - start
+        self._received += len(content)
+        if not content and len(buffer) and self._received < (self._length or 0):
+            raise OSError("the connection ended early")
+        if self._waited > 60 and self._received / self._waited < SLOWEST:
+            raise OSError("the connection is too slow")
+        buffer[: len(content)] = content
+        return len(content)
 
     def close(self):
         self._answer.close()

@@ -34,10 +34,10 @@ from torch.utils.data import IterableDataset, default_collate, get_worker_info
 
 from convnext_lessons.data.augmentation import seed_of
 from convnext_lessons.data.datasets import ImagesError
-from convnext_lessons.data.folders import open_splits, read_image
+from convnext_lessons.data.folders import open_splits, printable, read_image
 from convnext_lessons.data.remote import is_remote, open_address
 from convnext_lessons.system.distributed import Process
-from convnext_lessons.system.errors import CourseError
+from convnext_lessons.system.errors import CourseError, in_a_line
 from convnext_lessons.system.storage import atomic_folder, write_json
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ PICTURE_NAMES = ("jpg", "jpeg", "png")
 LARGEST_DESCRIPTION = 100e6  # bytes
 LARGEST_FILE = 500e6  # bytes of one picture in a tar file
 MOST_SAMPLES = 10**10
+LONGEST_LABEL = 10  # digits
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def open_shards(address: str) -> ShardImages:
             raise ValueError(f"it is larger than {LARGEST_DESCRIPTION / 1e6:.0f} MB")
         return _parse(address, json.loads(content))
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else _first_line(error)
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else in_a_line(getattr(error, "reason", error))
         raise ImagesError(
             f"{address} does not describe a set of tar files ({reason}); `convnext-lessons shards` writes such a file."
         ) from error
@@ -119,14 +120,14 @@ def _parse(address, content):
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise ValueError("its classes are no list of names")
     splits = [_parse_split(address, name, content[name], len(classes)) for name in ("train", "val")]
-    return ShardImages(address, note, tuple(classes), *splits)
+    return ShardImages(address, in_a_line(note), tuple(map(in_a_line, classes)), *splits)
 
 
 def _parse_split(address, name, content, classes):
     shards, count, counts = content["shards"], content["count"], content.get("counts", [])
     if not _is_count(count):
         raise ValueError(f"the count of {name} is {count!r}")
-    if not isinstance(shards, list) or not all(isinstance(shard, str) for shard in shards):
+    if not isinstance(shards, list) or not shards or not all(isinstance(shard, str) for shard in shards):
         raise ValueError(f"the shards of {name} are no list of names")
     if counts and not (all(map(_is_count, counts)) and len(counts) == len(shards) and sum(counts) == count):
         raise ValueError(f"the counts of {name} do not add up to its count")
@@ -139,6 +140,8 @@ def _is_count(value):
 
 def _resolve(description, name):
     """The address of a tar file that a description names; refused where it must not be opened."""
+    if not name.isprintable():
+        raise ValueError(f"it names {name!r}, which cannot be printed")
     if is_remote(description):
         resolved = urllib.parse.urljoin(description, name)
         if is_remote(resolved):
@@ -151,6 +154,13 @@ def _resolve(description, name):
     if "://" in name or not path.is_relative_to(folder):
         raise ValueError(f"it names {name}, which is neither below its own folder nor an http or https address")
     return str(path)
+
+
+def _read_file(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:  # such as a link that leads nowhere
+        raise ImagesError(f"{printable(path)} cannot be read ({error.strerror}); replace or delete it.") from error
 
 
 def write_shards(source: str | Path, folder: str | Path, per_shard: int = PER_SHARD, seed: int = 0) -> Path:
@@ -172,7 +182,7 @@ def write_shards(source: str | Path, folder: str | Path, per_shard: int = PER_SH
             random.Random(seed).shuffle(samples)
             with reader.ShardWriter(str(part / f"{split}-%06d.tar"), maxcount=per_shard, verbose=0) as writer:
                 for number, (path, label) in enumerate(samples):
-                    content = Path(path).read_bytes()
+                    content = _read_file(path)
                     writer.write({"__key__": f"{number:08d}", "jpg": content, "cls": str(label)})
             names = sorted(path.name for path in part.glob(f"{split}-*.tar"))
             counts = [min(per_shard, len(samples) - per_shard * index) for index in range(len(names))]
@@ -182,30 +192,25 @@ def write_shards(source: str | Path, folder: str | Path, per_shard: int = PER_SH
 
 
 class TrainingShards(IterableDataset):
-    """Micro-batches, (pictures, labels), for one rank from a step of the run to its end; see
+    """Local batches, (pictures, labels), for one rank from a step of the run to its end; see
     ``loader.training_stream``."""
 
-    def __init__(
-        self, shards: Shards, recipe: Recipe, seed: int, first: int, process: Process, micro_batch_size: int | None
-    ):
-        self.shards, self.recipe, self.seed, self.first = shards, recipe, seed, first
-        self.process, self.micro_batch_size = process, micro_batch_size
+    def __init__(self, shards: Shards, recipe: Recipe, seed: int, first: int, process: Process):
+        self.shards, self.recipe, self.seed, self.first, self.process = shards, recipe, seed, first, process
         self.transform = recipe.training_transform()
 
     def __iter__(self):
         worker, workers = _worker()
         per_epoch = self.shards.count // self.recipe.batch_size
-        share = len(range(self.process.rank, self.recipe.batch_size, self.process.world_size))
-        micro_batch_size = self.micro_batch_size or share
-        sizes = [min(micro_batch_size, share - start) for start in range(0, share, micro_batch_size)]
-        # A loader takes from its processes in turn, and the first one brings the first micro-batch.
+        sizes = list(map(len, self.recipe.local_batches(self.process.rank, self.process.world_size)))
+        # A loader takes from its processes in turn, and the first one brings the first local batch.
         worker = (worker + self.first * len(sizes)) % workers
         for epoch in range(self.first // per_epoch, self.recipe.epochs):
             samples, number = self._samples(epoch, worker, workers), 0
             start, end = (edge * per_epoch * len(sizes) for edge in (epoch, epoch + 1))
             for index in range(start + (worker - start) % workers, end, workers):
                 size, done = sizes[index % len(sizes)], index < self.first * len(sizes)
-                yield from self._micro_batch(samples, size, epoch, (worker, workers), number, done)
+                yield from self._local_batch(samples, size, epoch, (worker, workers), number, done)
                 number += size
 
     def _samples(self, epoch, worker, workers):
@@ -220,7 +225,7 @@ class TrainingShards(IterableDataset):
         while True:  # some have a few pictures less than their share, and begin anew
             yield from _read(self.shards.files(mine), seed_of(self.seed, epoch, self.process.rank, worker))
 
-    def _micro_batch(self, samples, size, epoch, worker, number, done):
+    def _local_batch(self, samples, size, epoch, worker, number, done):
         pictures = []
         for offset in range(size):
             sample = next(samples)
@@ -283,9 +288,7 @@ def _samples_of(reader, files):
         except Exception as error:  # networks, disks and tar files each break in a way of their own
             if isinstance(error, ImagesError):
                 raise
-            raise ImagesError(
-                f"The tar file {address} cannot be read ({_first_line(error)}); fetch it again."
-            ) from error
+            raise ImagesError(f"The tar file {address} cannot be read ({in_a_line(error)}); fetch it again.") from error
         if not found or promised not in (None, found):
             expected = f"{promised} were promised" if promised else "some were promised"
             raise ImagesError(f"The tar file {address} holds {found} samples where {expected}; fetch it again.")
@@ -297,28 +300,26 @@ def _members(address):
         for member in tar:
             if member.isreg():
                 if member.size > LARGEST_FILE:
-                    raise ImagesError(f"{member.name} in {address} claims {member.size:,} bytes; leave it out.")
+                    raise ImagesError(
+                        f"{in_a_line(member.name)} in {address} claims {member.size:,} bytes; leave it out."
+                    )
                 yield {"fname": member.name, "data": tar.extractfile(member).read(), "__url__": address}
             tar.members = []  # or they would be remembered for ever
 
 
 def _decode(sample, transform, classes):
     """(picture, label), or the error that says what is wrong with the sample."""
-    where = f"{sample['__key__']} of {sample['__url__']}"
+    where = f"{in_a_line(sample['__key__'])} of {sample['__url__']}"
     name = next((name for name in PICTURE_NAMES if name in sample), None)
     if name is None or "cls" not in sample:
         return ImagesError(f"Sample {where} has no picture or no label.")
     label = sample["cls"].strip()
-    if not label.isdigit() or int(label) >= classes:
+    if not label.isdigit() or len(label) > LONGEST_LABEL or int(label) >= classes:
         return ImagesError(f"Sample {where} has the label {label[:20]!r}; it must be 0 to {classes - 1}.")
     try:
         return transform(read_image(io.BytesIO(sample[name]), where)), int(label)
     except ImagesError as error:
         return error
-
-
-def _first_line(error):
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _worker():

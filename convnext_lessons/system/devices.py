@@ -32,8 +32,8 @@ def choose_device(asked: str | torch.device | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(asked)
-    except RuntimeError:
-        raise DeviceError(f"'{asked}' is no device that PyTorch knows; say 'cpu' or 'cuda'.") from None
+    except (RuntimeError, TypeError, ValueError):
+        raise DeviceError(f"{str(asked)!r} is no device that PyTorch knows; say 'cpu' or 'cuda'.") from None
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"'{asked}' is a device that the course does not train on; say 'cpu' or 'cuda'.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -51,7 +51,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     ensure_folder(path.parent)
     part = _part(path)
-    with _in_words(path.parent):
+    with storage_errors(path.parent):
         try:
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             yield part
@@ -69,7 +69,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     ensure_folder(path.parent)
     part = _part(path)
-    with _in_words(path.parent):
+    with storage_errors(path.parent):
         try:
             os.mkdir(part)
             yield part
@@ -110,7 +110,7 @@ def locked(path: str | Path, on_wait: Callable[[], object] = lambda: None) -> It
         StorageError: the folder cannot be written.
     """
     lock = _lock_of(path)
-    with _in_words(Path(path).parent):
+    with storage_errors(Path(path).parent):
         if not _acquire(lock, 0):
             on_wait()
             _acquire(lock, -1)
@@ -129,7 +129,7 @@ def locked_or_refused(path: str | Path, refusal: str) -> Iterator[None]:
         StorageError: the folder cannot be written.
     """
     lock = _lock_of(path)
-    with _in_words(Path(path).parent):
+    with storage_errors(Path(path).parent):
         free = _acquire(lock, 0)
     if not free:
         raise Locked(refusal)
@@ -164,9 +164,9 @@ def _part(path):
 
 
 @contextlib.contextmanager
-def _in_words(folder):
-    """Turn what the operating system says about a folder into a ``StorageError``; what it says about other files, which
-    the block may read, goes on as it is."""
+def storage_errors(folder: Path) -> Iterator[None]:
+    """In this block, what the operating system says about a folder becomes a ``StorageError``; what it says about other
+    files, which the block may read, goes on as it is."""
     try:
         yield
     except OSError as error:

@@ -335,11 +335,10 @@ class Trainer:
         """The network under ``DistributedDataParallel``, past its first backward pass: after that one it sorts anew in
         which order gradients are added up, which would make a resumed run differ from an uninterrupted one."""
         ids = [self.device.index] if self.device.type == "cuda" else None
-        parallel = DistributedDataParallel(
-            self.network, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        parallel = DistributedDataParallel(self.network, device_ids=ids, gradient_as_bucket_view=True)
         before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         side = self.recipe.image_size
+        self._tell_depths(0, 2)
         parallel(torch.zeros(2, 3, side, side, device=self.device)).sum().backward()
         self.network.load_state_dict(before)
         self.optimizer.zero_grad(set_to_none=True)
@@ -374,8 +373,7 @@ class Trainer:
             size = self.options.micro_batch_size or len(labels)
             for first in range(0, len(labels), size):
                 torch.manual_seed(seed_of(self.seed, self.steps, number, "depth"))
-                for depth in self.depths:
-                    depth.first, depth.count = first, len(labels)
+                self._tell_depths(first, len(labels))
                 part = slice(first, first + size)
                 is_last = place + 1 == len(local_batches) and part.stop >= len(labels)
                 loss_sum = loss_sum + self._accumulate(pictures[part], labels[part], is_last)
@@ -387,6 +385,11 @@ class Trainer:
             self.average.update_parameters(self.network)
         self.steps += 1
         return loss_sum
+
+    def _tell_depths(self, first, count):
+        """Which part of a local batch of ``count`` pictures comes next."""
+        for depth in self.depths:
+            depth.first, depth.count = first, count
 
     def _accumulate(self, pictures, labels, is_last):
         """Add the gradients of some of the batch's pictures; return their share of its mean loss."""

@@ -204,6 +204,20 @@ def test_an_archive_with_other_counts_leaves_no_folder(dataset, publish, members
     assert listed(tmp_path / "root") == [f"{dataset.folder}.tgz"]
 
 
+def test_an_archive_whose_folders_are_too_deep_is_refused(publish, members, pack, tmp_path, refuses):
+    deep = (f"imagenette2-160/{'x/' * 1500}x.JPEG", b"deep")
+    small = publish(IMAGENETTE, pack([*members(IMAGENETTE), deep], tmp_path / "a.tgz"))
+    with refuses(ImagesError, "unpack"):
+        dataset_folder(small, tmp_path / "root", silent)
+    assert listed(tmp_path / "root") == ["imagenette2-160.tgz"]
+
+
+def test_what_is_no_archive_is_refused_in_a_sentence(publish, tmp_path, refuses):
+    (tmp_path / "a.tgz").write_bytes(b"no archive" * 100)
+    with refuses(ImagesError, "unpack"):
+        dataset_folder(publish(IMAGENETTE, tmp_path / "a.tgz"), tmp_path / "root", silent)
+
+
 @pytest.mark.parametrize("name", ["../evil.JPEG", "imagenette2-160/../../evil.JPEG"])
 def test_an_archive_that_reaches_outside_is_refused(publish, members, pack, tmp_path, name, refuses):
     small = publish(IMAGENETTE, pack([*members(IMAGENETTE), (name, b"evil")], tmp_path / "a.tgz"))
@@ -218,7 +232,7 @@ def test_an_archive_that_reaches_outside_is_refused(publish, members, pack, tmp_
     [
         TimeoutError("timed out"),
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
-        http.client.BadStatusLine("<html>"),
+        http.client.BadStatusLine("<html>\r\n"),
         http.client.IncompleteRead(b""),
     ],
     ids=lambda failure: type(failure).__name__,
@@ -242,9 +256,12 @@ def test_a_full_disk_is_not_a_bad_connection(published, tmp_path, monkeypatch, r
     assert listed(tmp_path / "root") == []
 
 
-@pytest.mark.parametrize("fault", ["cut", "html", "to file:///etc/hostname", "to ftp://127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "fault", ["cut", "html", "to file:///etc/hostname", "to ftp://127.0.0.1:1/x", "to http://[x", "to itself"]
+)
 def test_an_answer_that_is_not_the_archive_counts_as_none(published, server, tmp_path, fault, refuses):
-    small, server.fault = published(IMAGENETTE), fault
+    small = published(IMAGENETTE)
+    server.fault = f"to {small.address}" if fault == "to itself" else fault
     with refuses(NotDownloaded, "Imagenette v2"):
         dataset_folder(small, tmp_path / "root", silent)
     server.fault = None
@@ -260,17 +277,18 @@ def test_an_archive_may_come_without_its_length(published, server, tmp_path, fau
 @pytest.mark.parametrize(("fault", "first"), [(None, "bytes="), ("no range", "bytes=")])
 def test_a_download_that_broke_off_goes_on(published, server, tmp_path, refuses, fault, first):
     small, server.fault = published(IMAGENETTE), "cut"
-    with refuses(NotDownloaded, "ended after"):
+    with refuses(NotDownloaded, "ended early"):
         dataset_folder(small, tmp_path / "root", silent)
     server.fault = fault
     assert dataset_folder(small, tmp_path / "root", silent).is_dir()
     assert server.requests[-1][1].startswith(first) and len(server.requests) == 2
 
 
-def test_a_broken_off_download_of_something_else_is_begun_anew(published, server, tmp_path, refuses):
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_broken_off_download_of_something_else_is_begun_anew(published, tmp_path, size):
     small = published(IMAGENETTE)
     (tmp_path / "root").mkdir()
-    (tmp_path / "root" / ".imagenette2-160.tgz.download").write_bytes(b"x" * 1_000_000)
+    (tmp_path / "root" / ".imagenette2-160.tgz.download").write_bytes(b"x" * size)
     assert dataset_folder(small, tmp_path / "root", silent).is_dir()
 
 

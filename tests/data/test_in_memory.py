@@ -234,7 +234,11 @@ def one_byte_off(content):
     return content[:at] + bytes([51]) + content[at + 1 :]
 
 
-@pytest.mark.parametrize("damage", [truncated, emptied, foreign, one_byte_off])
+def without_its_square(content):
+    return content.replace(b"squares", b"squared", 1)
+
+
+@pytest.mark.parametrize("damage", [truncated, emptied, foreign, one_byte_off, without_its_square])
 @pytest.mark.filterwarnings("ignore:The cache")
 def test_a_damaged_cache_is_made_again(pets, damage, decodings, own_place):
     for path in pets.glob("*/*/*.jpg"):

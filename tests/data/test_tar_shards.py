@@ -1,7 +1,9 @@
 import io
+import itertools
 import json
 import shutil
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ RECIPE = PAPER.change(
     image_size=32,
     epochs=3,
     batch_size=8,
+    local_batch_size=None,
     warmup_epochs=1,
     augmentation="crops",
     crop_scale=1.0,
@@ -55,9 +58,8 @@ def numbers(pictures):
     return [round((255 * (value * 0.229 + 0.485) / 3).item()) for value in pictures[:, 0].mean((1, 2))]
 
 
-def stream(images, first=0, rank=0, world_size=1, micro_batch_size=None, workers=0):
-    process = Process(rank, world_size)
-    return list(training_stream(images, RECIPE, 0, first, CPU, process, micro_batch_size, workers))
+def stream(images, first=0, rank=0, world_size=1, workers=0, recipe=RECIPE):
+    return list(training_stream(images, recipe, 0, first, CPU, Process(rank, world_size), workers))
 
 
 def test_a_set_is_described(images, described):
@@ -84,8 +86,9 @@ def test_images_keep_their_labels(images):
 
 @pytest.mark.parametrize(("first", "workers"), [(1, 0), (4, 0), (7, 0), (7, 2)])
 def test_a_resumed_stream_goes_on_as_it_would_have(images, first, workers):
-    whole, rest = (stream(images, begin, 0, 2, 3, workers) for begin in (0, first))
-    assert [len(labels) for _, labels in whole[:2]] == [3, 1]
+    recipe = RECIPE.change(local_batch_size=3)
+    whole, rest = (stream(images, begin, 0, 2, workers, recipe) for begin in (0, first))
+    assert [len(labels) for _, labels in whole[:2]] == [3, 2]
     for (one, label), (other, same) in zip(whole[2 * first :], rest, strict=True):
         assert torch.equal(one, other) and torch.equal(label, same)
 
@@ -112,9 +115,8 @@ def test_a_cut_off_tar_file_is_told(images, described, tmp_path, refuses):
     for name in content["train"]["shards"]:
         whole = (described.parent / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2 + 100])
-    content["val"]["shards"] = []
     (tmp_path / "shards.json").write_text(json.dumps(content))
-    with refuses(ImagesError, "tar file"):
+    with refuses(ImagesError, "The tar file"):
         stream(open_images(RECIPE, str(tmp_path / "shards.json")))
 
 
@@ -230,12 +232,26 @@ def test_impossible_counts_are_refused(describe, count, refuses):
         ({"classes": [1, 2]}, "classes"),
         ({"note": 7}, "note"),
         ({"shards": "train-000000.tar"}, "shards of train"),
+        ({"shards": [], "counts": []}, "shards of train"),
+        ({"shards": ["a\nb.tar"], "counts": []}, "cannot be printed"),
         ({"counts": [1, 2]}, "counts of train"),
     ],
 )
 def test_impossible_values_are_refused(describe, changes, words, refuses):
     with refuses(ImagesError, words):
         open_shards(str(describe(**changes)))
+
+
+def test_words_of_a_description_can_be_printed(describe):
+    images = open_shards(str(describe(note="\x1b[31mred\n", classes=["\x07a", "b\n", "c", "d"])))
+    assert images.note == "�[31mred" and images.classes == ("�a", "b", "c", "d")
+
+
+def test_a_tar_file_that_trickles_is_given_up(described, server, monkeypatch, full_mode, refuses):
+    remote, clock = open_images(RECIPE, server.address(described)), itertools.count(0, 90)
+    monkeypatch.setattr("convnext_lessons.data.remote.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with refuses(ImagesError, "too slow"):
+        stream(remote)
 
 
 def test_a_description_without_end_is_not_read(describe, monkeypatch, refuses):
@@ -265,7 +281,11 @@ def png(value=7):
         ([("picture", b"x"), ("label", b"0")], "0 samples"),
         ([("a.png", png())], "no label"),
         ([("a.cls", b"0")], "no picture"),
-        *(([("a.png", png()), ("a.cls", label)], "label") for label in (b"99", b"-1", b"cat", b"1.0", b"")),
+        *(
+            ([("a.png", png()), ("a.cls", label)], "label")
+            for label in (b"99", b"-1", b"cat", b"1.0", b"", b"9" * 5000)
+        ),
+        ([("a\nb.png", png()), ("a\nb.cls", b"99")], "label"),
         ([("a.png", b"no picture"), ("a.cls", b"0")], "not a readable image"),
     ],
 )

@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from convnext_lessons.data import stand_in, validation_batches
 from convnext_lessons.system.distributed import DistributedError, init_distributed
@@ -144,13 +146,53 @@ def test_a_run_goes_on_with_another_number_of_processes(launch, tmp_path):
     assert evaluate(network, validation_batches(images), CPU).accuracy == learnt(tmp_path / "run")[-1]["accuracy"]
 
 
-def test_three_processes_learn_what_one_learns(launch, tmp_path):
-    # Without BatchNorm or anything random in a batch; eight pictures are shared as 3, 3 and 2, at most 2 at a time.
-    for count in (0, 3):
-        launch(count, tmp_path / str(count), recipe="pocket", more=("--micro-batch", "2") if count else ())
-    one, three = (state_of(tmp_path / str(count))["network"] for count in (0, 3))
-    for name, weight in one.items():
-        torch.testing.assert_close(three[name], weight, rtol=1e-3, atol=1e-5)
+def draw_images(folder, count):
+    """A folder of noise: two classes, so many pictures of 64 px for training, eight for validation."""
+    generator = np.random.default_rng(count)
+    for split, number in (("train", count), ("val", 8)):
+        for index in range(number):
+            place = folder / split / "ab"[index % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            noise = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(place / f"{index}.png")
+    return folder
+
+
+SMALL = ("image_size=64", "batch_size=24", "local_batch_size=8", "width_factor=0.0625", "epochs=2", "warmup_epochs=1")
+
+
+@pytest.mark.parametrize(("step", "micro_batch"), [("8", ()), ("11", ("--micro-batch", "3"))])
+def test_any_number_of_processes_learns_the_same(launch, tmp_path, monkeypatch, step, micro_batch):
+    # With mixing and stochastic depth, and BatchNorm in step 8. By SGD, since AdamW makes a whole step of a gradient
+    # that is nothing but rounding.
+    monkeypatch.setenv("CONVNEXT_LESSONS_FAST", "0")
+    images = draw_images(tmp_path / "images", 48)
+    for count in (0, 2, 3):
+        more = ("--step", step, "--images", str(images), *(micro_batch if count == 3 else ()))
+        launch(count, tmp_path / str(count), more=(*more, "--set", *SMALL, "algorithm=sgd", "learning_rate=0.01"))
+    alone = state_of(tmp_path / "0")["network"]
+    for count in (2, 3):
+        together = state_of(tmp_path / str(count))["network"]
+        for name, weight in alone.items():
+            torch.testing.assert_close(together[name], weight, rtol=1e-3, atol=1e-5)
+
+
+def test_processes_that_see_other_pictures_are_refused(tmp_path):
+    for rank in range(2):
+        draw_images(tmp_path / f"images{rank}", 48 + rank)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "from convnext_lessons.cli import main\n"
+        f"folder = {str(tmp_path)!r} + '/images' + os.environ['RANK']\n"
+        "sys.exit(main([*sys.argv[1:], '--images', folder]))\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), *TRAIN]
+    command += ["--recipe", "paper", "--out", str(tmp_path / "run"), "--set", *SMALL]
+    environment = {**os.environ, "CONVNEXT_LESSONS_FAST": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "The processes find different pictures" in done.stderr
 
 
 def test_two_machines_survive_the_loss_of_a_process(tmp_path, launch):
