@@ -1,7 +1,9 @@
 """Checks for what a learner writes: is a module's output the same, is a value right? If not, what is different."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -52,20 +54,25 @@ def check(yours: nn.Module | None, expected: nn.Module, shape: Sequence[int]) ->
     wanted = expected(pictures)
     try:
         mine = _copy(yours)
-        same_shapes = _give_weights(mine, expected)
-        output, fault = mine(pictures), None
+        same_weights = _give_weights(mine, expected)
+        fault = _find_output_fault(mine(pictures), wanted, same_weights)
     except (Exception, SystemExit) as error:  # whatever a half-finished module raises is part of the answer
-        output, fault = None, f"it does not run ({_in_words(error)})."
-    if fault is None and not isinstance(output, torch.Tensor):
-        fault = (
-            f"its forward returns {'nothing; is a return missing?' if output is None else type(output).__name__ + '.'}"
-        )
-    if fault is None and output.shape != wanted.shape:
-        fault = f"its output is {list(output.shape)}, and should be {list(wanted.shape)}."
-    if fault is None and same_shapes and torch.allclose(output.to(wanted.dtype), wanted, rtol=1e-9, atol=1e-9):
+        fault = f"it does not run ({_in_words(error)})."
+    if fault is None:
         return "Well done: with the same weights it computes the same as the shared module."
-    fault = fault or "the layers are right, and the output is another; look at their order and at forward."
     return _describe_difference(yours, expected) or f"Not yet: {fault}"
+
+
+def _find_output_fault(output, wanted, same_weights):
+    if output is None:
+        return "its forward returns nothing; is a return missing?"
+    if not isinstance(output, torch.Tensor):
+        return f"its forward returns {type(output).__name__}, and should return a tensor."
+    if output.shape != wanted.shape:
+        return f"its output is {list(output.shape)}, and should be {list(wanted.shape)}."
+    if same_weights and torch.allclose(output.to(wanted.dtype), wanted, rtol=1e-9, atol=1e-9):
+        return None
+    return "the layers are right, and the output is another; look at their order and at forward."
 
 
 def _describe_difference(yours, expected):
@@ -76,7 +83,9 @@ def _describe_difference(yours, expected):
 
 
 def _in_words(error):
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    with contextlib.suppress(Exception):  # an error of a learner's own may have no words
+        return shorten(next(iter(str(error).splitlines()), ""), 200, placeholder=" …") or type(error).__name__
+    return type(error).__name__
 
 
 def check_value(

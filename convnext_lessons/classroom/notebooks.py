@@ -92,7 +92,9 @@ def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real:
 
     Raises:
         LessonError: a cell failed or took too long, or the pictures are not those wanted; nothing is written then.
+        StorageError: the copy cannot be written.
     """
+    ensure_folder(to.parent)  # now, so that a folder that cannot be written shows before the lesson runs
     notebook = _without_results(_read(path))
     fast = fast or fast_mode()
     limit = SECONDS_PER_FAST_CELL if fast else SECONDS_PER_CELL

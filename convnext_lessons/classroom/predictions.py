@@ -6,7 +6,7 @@ from html import escape
 
 from convnext_lessons.figures.tables import Table
 from convnext_lessons.model.cost import COSTS, count, time_network
-from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after, paper_after
+from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after, label_of, paper_after
 from convnext_lessons.runs.significance import compare_steps
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import data_folder
@@ -54,13 +54,15 @@ def predict(step: int, question: str, answer: str | None) -> None:
 
     Raises:
         PredictionError: there is no such question or answer.
+        UnknownStep: there is no such step.
         StorageError: it cannot be written.
     """
     if not _known(question, answer):
         raise PredictionError(f"{question!r}: {answer!r} is no prediction; the answers are {', '.join(ANSWERS)}.")
+    label = label_of(step)
     with locked(_path()):  # several lessons may be open
         kept = read_predictions()
-        kept.setdefault(str(step), {})[question] = answer
+        kept.setdefault(label, {})[question] = answer
         write_json(_path(), kept)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from convnext_lessons.model.architecture import LAYERS, Architecture
+from convnext_lessons.model.architecture import LAYERS, Architecture, ArchitectureError
 from convnext_lessons.system.errors import CourseError
 
 
@@ -169,9 +169,16 @@ def build(
         stochastic_depth: drop rate of the last block; it grows linearly from 0 at the first.
         layer_scale_init: first value of the layer scale, where the architecture has one.
 
+    Raises:
+        ArchitectureError: it is no architecture, or there are no classes.
+
     Sources: ResNet, He et al. 2015 (the stride on the 3×3, as in torchvision); ConvNeXt, Liu et al. 2022,
         arXiv 2201.03545.
     """
+    if not isinstance(architecture, Architecture):
+        raise ArchitectureError(f"{architecture!r} is no architecture; give one, such as architecture_after(11).")
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        raise ArchitectureError(f"num_classes is {num_classes!r}; say a whole number of at least 1.")
     network = ResNet(architecture, num_classes, stochastic_depth, layer_scale_init)
     initialize(network)
     return network

@@ -140,11 +140,11 @@ def weights_in(content: Mapping[str, object]) -> dict[str, torch.Tensor]:
 
 
 def _check_shapes(given, own):
-    wrong = sorted(
+    wrong = [
         name
-        for name in given.keys() | own.keys()
+        for name in sorted(given.keys() | own.keys(), key=str)
         if name not in given or name not in own or given[name].shape != own[name].shape
-    )
+    ]
     if wrong:
         raise WeightsError(
             f"These weights do not fit the network: {len(wrong)} of {len(own)} tensors differ, the first is "

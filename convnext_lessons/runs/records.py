@@ -135,9 +135,15 @@ class RunStore:
         this returns.
 
         Raises:
+            RecordError: it is no record, which has plain values.
             StorageError: the file cannot be written.
         """
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        try:
+            line = json.dumps(dict(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        except (TypeError, ValueError) as error:
+            raise RecordError(
+                f"This is no record of a run ({error}); it is a dictionary of plain values, none of them nan."
+            ) from error
         with locked(self.path):
             if "run_id" in record and any(_is_same_run(run, record) for _, run in self._lines()):
                 return

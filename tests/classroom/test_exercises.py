@@ -93,6 +93,82 @@ def test_a_module_that_does_not_run_says_why():
     assert check(Broken(), AsTheReleasedCode(), SHAPE) == "Not yet: it does not run (no such thing)."
 
 
+class Answering(AsTheReleasedCode):
+    """The right layers, and what a function makes of their output."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(super().forward(x))
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def raising(error):
+    def answer(x):
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: None, "its forward returns nothing; is a return missing?"),
+        (lambda x: (x, x), "its forward returns tuple, and should return a tensor."),
+        (lambda x: [x], "its forward returns list, and should return a tensor."),
+        (lambda x: 3, "its forward returns int, and should return a tensor."),
+        (lambda x: x.detach().numpy(), "its forward returns ndarray, and should return a tensor."),
+        (lambda x: x[:, :3], "its output is [2, 3, 6, 6], and should be [2, 16, 6, 6]."),
+        (lambda x: x.sum(), "its output is [], and should be [2, 16, 6, 6]."),
+        (lambda x: x > 0, "look at their order and at forward."),
+        (lambda x: x.long(), "look at their order and at forward."),
+        (lambda x: x * float("nan"), "look at their order and at forward."),
+        (lambda x: x.to("meta"), "it does not run ("),
+        (lambda x: x.to_sparse(), "it does not run ("),
+        (raising(AssertionError()), "it does not run (AssertionError)."),
+        (raising(NotImplementedError()), "it does not run (NotImplementedError)."),
+        (raising(ValueError()), "it does not run (ValueError)."),
+        (raising(RuntimeError("\nand more")), "it does not run (RuntimeError)."),
+        (raising(Wordless()), "it does not run (Wordless)."),
+        (raising(KeyError("x")), "it does not run ('x')."),
+        (raising(SystemExit("bye")), "it does not run (bye)."),
+        (raising(RuntimeError("word " * 100)), "word …)."),
+    ],
+)
+def test_whatever_forward_does_the_answer_is_one_sentence(answer, words):
+    said = check(Answering(answer), AsTheReleasedCode(), SHAPE)
+    assert said.startswith("Not yet: ") and words in said
+    assert "\n" not in said and said.endswith((".", "?"))
+
+
+def test_a_single_precision_of_the_right_values_is_told_from_them():
+    assert check(Answering(lambda x: x.float()), AsTheReleasedCode(), SHAPE).endswith("at forward.")
+    assert check(AsTheReleasedCode().float(), AsTheReleasedCode(), SHAPE).startswith("Well done")
+    assert check(AsTheReleasedCode().half(), AsTheReleasedCode(), SHAPE).startswith("Well done")
+
+
+def test_a_module_without_its_base_says_so():
+    class WithoutInit(nn.Module):
+        def __init__(self):
+            self.depthwise = nn.Conv2d(16, 16, 7, padding=3, groups=16)
+
+    with pytest.raises(AttributeError, match="before Module"):
+        WithoutInit()  # torch's own words; with layers it cannot be made
+
+    class Bare(nn.Module):
+        def __init__(self):
+            self.dim = 16
+
+    said = check(Bare(), AsTheReleasedCode(), SHAPE)
+    assert said.startswith("Not yet: it does not run (") and "\n" not in said and said.endswith(".")
+
+
 def test_nothing_of_the_learners_is_changed():
     mine, theirs = inverted(), expected(8)
     before = [[value.clone() for value in module.state_dict().values()] for module in (mine, theirs)]

@@ -1,9 +1,13 @@
+import os
+
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import start_new_kernel
 from torch import nn
 
 from convnext_lessons.classroom.hints import find_hint, show_hints
+from convnext_lessons.cli import main
 
 x = torch.randn(2, 8, 6, 6)
 
@@ -78,3 +82,26 @@ def test_a_shell_prints_the_error_and_the_hint(capsys):
     assert "NameError" in printed and "Hint: 'undefined_here' comes from an earlier cell" in printed
     assert shell.run_cell("raise KeyError('x')").error_in_exec is not None
     assert "Hint" not in capsys.readouterr().out
+
+
+def run_a_middle_cell_first(environment):
+    """What a fresh kernel prints to a learner who begins in the middle of a lesson."""
+    manager, client = start_new_kernel(env=environment)
+    printed = []
+    try:
+        client.execute_interactive("before.change(norm='layer')", timeout=60, output_hook=printed.append)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    return "".join(message["content"].get("text", "") for message in printed)
+
+
+def test_hints_are_there_before_the_first_cell_of_a_kernel_that_lab_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONSTARTUP", "")  # so that it is as before afterwards
+    monkeypatch.delenv("PYTHONSTARTUP")
+    monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", lambda argv: None)
+    alone = dict(os.environ)
+    main(["lab", f"--folder={tmp_path}"])
+    words = "Hint: 'before' comes from an earlier cell: run the cells from the top"
+    assert words in run_a_middle_cell_first(dict(os.environ))
+    assert "Hint" not in run_a_middle_cell_first(alone)

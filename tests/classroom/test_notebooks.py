@@ -17,6 +17,7 @@ from convnext_lessons.classroom.notebooks import (
     stamp_lessons,
 )
 from convnext_lessons.system import reference_folder
+from convnext_lessons.system.storage import StorageError
 
 
 def notebook(*sources):
@@ -59,6 +60,13 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(course, tmp_path, ref
     with pytest.raises(LessonError, match=r"02_second.ipynb: code cell 2 failed with ValueError: too wide"):
         execute(course / "02_second.ipynb", to)
     assert not to.exists() and (course / "02_second.ipynb").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_shows_before_the_lesson_runs(course, tmp_path, monkeypatch, refuses):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(notebooks, "NotebookClient", None)  # which a lesson that runs would call
+    with refuses(StorageError, "file"):
+        execute(course / "01_first.ipynb", tmp_path / "file" / "01_first.ipynb")
 
 
 def test_results_of_the_stand_in_are_not_kept_where_real_ones_are_wanted(course, refuses):

@@ -1,3 +1,5 @@
+import multiprocessing
+
 import pytest
 
 from convnext_lessons.classroom import predictions
@@ -14,7 +16,7 @@ from convnext_lessons.classroom.predictions import (
     read_predictions,
     score,
 )
-from convnext_lessons.model import COSTS, LAST_STEP, PAPER_STEPS
+from convnext_lessons.model import COSTS, LAST_STEP, PAPER_STEPS, UnknownStep
 from convnext_lessons.runs.significance import Difference, StepGains
 
 MEMORY = "activation memory, training"
@@ -50,6 +52,41 @@ def test_answers_that_nobody_knows_are_left_out(own_place):
         '{"4": {"parameters": "sideways", "multiply-adds": "equal", "taste": 1}}'
     )
     assert read_predictions() == {"4": {"multiply-adds": "equal"}}
+
+
+def test_a_damaged_entry_costs_itself_alone(own_place):
+    own_place.mkdir(parents=True)
+    (own_place / "predictions.json").write_text('{"1": {"parameters": "equal"}, "2": null, "3": {"parameters": []}}')
+    predict(4, "parameters", "down a lot")
+    kept = {"1": {"parameters": "equal"}, "3": {}, "4": {"parameters": "down a lot"}}
+    assert read_predictions() == kept
+
+
+def predict_in_turn(step, everybody_is_here):
+    """One of several lessons that are open: its own step's answers, one question after the other."""
+    everybody_is_here.wait()
+    for question in QUESTIONS:
+        predict(step, question, "equal")
+
+
+def test_answers_of_several_processes_are_all_kept():
+    context = multiprocessing.get_context("spawn")
+    everybody_is_here = context.Barrier(4)
+    lessons = [context.Process(target=predict_in_turn, args=(step, everybody_is_here)) for step in range(1, 5)]
+    for lesson in lessons:
+        lesson.start()
+    for lesson in lessons:
+        lesson.join(120)
+        assert lesson.exitcode == 0
+    assert len(QUESTIONS) >= 6
+    assert read_predictions() == {str(step): dict.fromkeys(QUESTIONS, "equal") for step in range(1, 5)}
+
+
+@pytest.mark.parametrize("step", [LAST_STEP + 1, -1, "3z", None])
+def test_a_step_that_is_not_on_the_road_is_refused(step, refuses):
+    with refuses(UnknownStep, f"no step {step!r}"):
+        predict(step, "parameters", "equal")
+    assert read_predictions() == {}
 
 
 @pytest.mark.parametrize(("question", "answer"), [("taste", "equal"), ("parameters", "sideways")])

@@ -130,7 +130,21 @@ def test_thinner_by_one_is_the_same():
     assert grouped.thinner(1) == grouped
 
 
-@pytest.mark.parametrize("factor", [1 / 3, 1 / 128, 0, -1])
+@pytest.mark.parametrize(
+    "changes", [{"depths": (10**9,)}, {"width": 10**9}, {"kernel_size": 10**6 + 1}, {"expansion": 10**5}]
+)
+def test_numbers_that_no_machine_can_take_are_refused(changes, refuses):
+    with refuses(ArchitectureError, *changes, "from 1 to 10,000"):
+        RESNET50.change(**changes)
+
+
+def test_stages_that_no_machine_can_take_are_refused(refuses):
+    assert RESNET50.change(depths=(1,) * 12).stream(11) == 64 * 4 * 2**11
+    with refuses(ArchitectureError, "13 stages", f"{64 * 4 * 2**12:,} channels"):
+        RESNET50.change(depths=(1,) * 13)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 1 / 128, 0, -1, float("nan"), float("inf"), "half", None])
 def test_thinner_leaves_whole_channels(factor, refuses):
     with refuses(ArchitectureError, "64", "whole"):
         RESNET50.thinner(factor)

@@ -135,6 +135,25 @@ def test_a_kind_of_cost_without_a_unit_is_refused(unit, unit_name, refuses):
     assert issubclass(CostError, CourseError)
 
 
+def test_a_cost_that_nobody_counts_is_refused(refuses):
+    cost = count(RESNET50, 32)
+    for asked in (lambda: CostKind("joules", "energy", 1.0, "J").of(cost), lambda: cost.by_stage("joules")):
+        with refuses(CostError, "'joules'", "property"):
+            asked()
+
+
+@pytest.mark.parametrize("model", ["resnet50", None, 11, lambda: 3])
+def test_what_is_no_network_is_not_counted(model, refuses):
+    with refuses(CostError, "is no network"):
+        count(model)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "224", None])
+def test_a_picture_has_a_whole_number_of_pixels(size, refuses):
+    with refuses(CostError, f"image_size is {size!r}"):
+        count(RESNET50, size)
+
+
 def test_swin_tiny():
     cost = count(torchvision.models.swin_t)
     assert cost.macs / 1e9 == pytest.approx(4.491, abs=0.0005)

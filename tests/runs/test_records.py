@@ -235,6 +235,13 @@ def test_a_disk_that_fills_up_within_a_run_is_noticed(store, refuses):
     assert store.path.read_bytes() == before
 
 
+@pytest.mark.parametrize("record", [None, [1], run(0, accuracy=float("nan")), run(0, curve={1, 2})])
+def test_what_is_no_record_is_refused_and_nothing_written(record, store, refuses):
+    with refuses(RecordError, "no record of a run", "plain values"):
+        store.append(record)
+    assert not store.path.exists()
+
+
 def test_a_store_below_a_file_is_refused(tmp_path, refuses):
     (tmp_path / "file").touch()
     with refuses(StorageError, "file"):
