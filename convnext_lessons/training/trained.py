@@ -4,6 +4,7 @@ It comes from a run's folder, from a file of weights, or is one of torchvision's
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.recipes import PAPER
 from convnext_lessons.runs.records import Experiment
 from convnext_lessons.system.distributed import SINGLE_PROCESS, Process
+from convnext_lessons.system.errors import in_a_line
 from convnext_lessons.system.storage import atomic
 from convnext_lessons.training.checkpoints import read_checkpoint
 from convnext_lessons.training.evaluation import Scores, evaluate
@@ -149,13 +151,14 @@ def open_trained(source: str | Path, device: str | torch.device | None = None) -
     path = Path(source)
     if str(source) in PUBLISHED:
         trained = _published(str(source))
-    elif path.is_dir():
+    elif os.path.isdir(path):  # other than Path's own, also for a name that no file can have
         trained = _of_run(path)
-    elif path.is_file():
+    elif os.path.isfile(path):
         trained = _of_file(path)
     else:
         raise TransferError(
-            f"{source} is no run's folder, no file of weights, and none of {', '.join(PUBLISHED)}; say one of these."
+            f"{in_a_line(source)} is no run's folder, no file of weights, and none of {', '.join(PUBLISHED)}; say one "
+            "of these."
         )
     return _ready(trained, device)
 

@@ -154,7 +154,7 @@ def page(outcomes: list[Outcome]) -> str:
     return "\n\n".join(
         (
             "# Bad inputs",
-            "What the course does with each, with the versions in constraints.txt; `test_inputs.py` writes this page.\n"
+            "What the course does with each, with Python 3.11 and the versions in constraints.txt; `test_inputs.py` writes this page.\n"
             "Fine is one plain sentence and a failing exit status, or a right acceptance.",
             Table(("part", "inputs", "fine"), counts).markdown(),
             Table(("part", "input", "what came out", "fine"), rows).markdown() + "\n",
@@ -257,6 +257,7 @@ def command_line(place: Path) -> Iterator[Case]:
     yield Case("train --nonsense", train("--nonsense"))
     yield Case("train with a lonely word", train("word"))
     yield from _images_of_the_command_line(place)
+    yield from _after_a_run(place)
     yield from _other_commands(place)
     yield from _data_folders(place)
 
@@ -271,7 +272,46 @@ REFUSED_VALUES = {
     "--workers": ["-1", "x", "1.0"],
     "--save-minutes": ["-1", "nan", "x", ""],
     "--save-steps": ["0", "-1", "x", "1.5", "", "nan"],
+    "--validate-epochs": ["0", "-1", "x", "1.5", ""],
     "--compile": ["yes"],
+    "--dry-run": ["no"],
+    "--price": ["-1", "nan", "inf", "free", ""],
+    "--precision": ["float64", "fp32", "", "16", "float8_e4m3fn"],
+    "--scale-lr": ["cubic", "", "1"],
+    "--weights": ["", "nowhere", "a\0b", "x" * 300, "resnet18", "/proc", "/dev/null"],
+    "--set": [
+        "",
+        "batch_size",
+        "=3",
+        "nothing=1",
+        "batch_size=0",
+        "batch_size=-8",
+        "batch_size=2.5",
+        "batch_size=many",
+        "batch_size=true",
+        "batch_size=[8]",
+        "batch_size=NaN",
+        "batch_size=1e400",
+        "local_batch_size=0",
+        "learning_rate=0",
+        "learning_rate=-1",
+        "learning_rate=Infinity",
+        "learning_rate=null",
+        "width_factor=0",
+        "betas=0.9",
+        "betas=[0.9]",
+        "betas=[0.9,1.5]",
+        "label_smoothing=1",
+        "crop_scale=2",
+        "schedule=sawtooth",
+        "algorithm=lion",
+        "interpolation=nearest",
+        "initialization=ones",
+        "first_size=900",
+        "evaluation_share=0",
+        "name=",
+        "name=3",
+    ],
 }
 
 ACCEPTED_VALUES = [
@@ -282,6 +322,11 @@ ACCEPTED_VALUES = [
     ("--save-minutes", "1e400"),
     ("--save-steps", "1"),
     ("--seed", "2147483647"),
+    ("--validate-epochs", "99"),
+    ("--set", "ema=0.9"),
+    ("--set", "betas=[0.9, 0.95]"),
+    ("--precision", "bfloat16"),
+    ("--scale-lr", "sqrt"),
 ]
 
 
@@ -322,6 +367,58 @@ def _images_of_the_command_line(place):
         yield Case(f"train, CONVNEXT_LESSONS_IMAGES={asked!r}", act)
     act = train(recipe="tinypocket", **FULL, CONVNEXT_LESSONS_IMAGES=str(folder))
     yield Case("train, CONVNEXT_LESSONS_IMAGES is a folder", act, lambda done: trained(done) and "on pets" in done.out)
+
+
+def _after_a_run(place):
+    for step in ("6", "11"):
+        train("--step", step, "--out", place / f"run {step}")()
+    run, beside = place / "run 11", place / "run 6"
+    whole = (run / "weights.safetensors").read_bytes()
+    for name, content in (("torn", whole[: len(whole) // 2]), ("empty", b""), ("long", b"\xff" * 100)):
+        (place / f"{name}.safetensors").write_bytes(content)
+    (place / "pickle.pt").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    (place / "nothing").mkdir()
+
+    def answers(*arguments):  # the numbers are another machine's
+        return lambda: "%" in command(*arguments)().out
+
+    for weights in ("torn.safetensors", "empty.safetensors", "long.safetensors", "pickle.pt", "nothing"):
+        yield Case(f"evaluate {weights}", command("evaluate", place / weights, "--images", "stand-in"))
+    yield Case("evaluate published weights in fast mode", command("evaluate", "convnext-t", "--images", "stand-in"))
+    yield Case("evaluate a run", answers("evaluate", run, "--images", "stand-in"), bool)
+    folder = make_set(place / "zoo", classes=("aardvark", "zebra"))
+    yield Case("evaluate on classes it does not know", command("evaluate", run, "--images", folder, **FULL))
+    picture = next((folder / "val" / "zebra").iterdir())
+    for words, pictures in (
+        ("no picture", ()),
+        ("''", ("",)),
+        ("a missing picture", ("nowhere.png",)),
+        ("a folder", (folder,)),
+        ("a text", (ROOT / "README.md",)),
+        ("/dev/zero", ("/dev/zero",)),
+        ("a good and a bad one", (picture, "nowhere.png")),
+    ):
+        yield Case(f"predict {words}", command("predict", run, *pictures))
+    yield Case("predict a picture", answers("predict", run, picture), bool)
+    yield Case("predict --top 99 of ten classes", answers("predict", run, picture, "--top", "99"), bool)
+    for top in ("0", "-1", "x"):
+        yield Case(f"predict --top {top}", command("predict", run, picture, f"--top={top}"))
+    yield Case("predict --draw under a file", command("predict", run, picture, "--draw", ROOT / "README.md" / "x.png"))
+    for words, arguments in (
+        ("without an end", (run, "weights")),
+        ("to x.txt", (run, "x.txt")),
+        ("under a file", (run, ROOT / "README.md" / "x.safetensors")),
+        ("--names keras", (run, "x.safetensors", "--names", "keras")),
+        ("x.onnx --names timm", (run, "x.onnx", "--names", "timm")),
+        ("a middle step under timm's names", (beside, "x.safetensors", "--names", "timm")),
+        ("nowhere", ("nowhere", "x.safetensors")),
+    ):
+        yield Case(f"export {words}", command("export", *arguments))
+    written = lambda done: done.status == 0 and "written" in done.out  # noqa: E731
+    yield Case("export a middle step", command("export", beside, "x.safetensors"), written)
+    yield Case("train --weights and another --images", train("--weights", run, "--set", "batch_size=4"), trained)
+    yield Case("train --scale-lr with a learning_rate", train("--scale-lr=sqrt", "--set", "learning_rate=1"))
+    yield Case("train --step 0 --micro-batch 1 (BatchNorm)", train("--step=0", "--micro-batch=1"))
 
 
 def _other_commands(place):
