@@ -10,7 +10,7 @@ from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after, labe
 from convnext_lessons.runs.significance import compare_steps
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import data_folder
-from convnext_lessons.system.storage import locked, read_json, write_json
+from convnext_lessons.system.storage import locked, read_json, sweep_parts, write_json
 
 ANSWERS = ("down a lot", "a little down", "equal", "a little up", "up a lot")
 
@@ -61,6 +61,7 @@ def predict(step: int, question: str, answer: str | None) -> None:
         raise PredictionError(f"{question!r}: {answer!r} is no prediction; the answers are {', '.join(ANSWERS)}.")
     label = label_of(step)
     with locked(_path()):  # several lessons may be open
+        sweep_parts(_path())
         kept = read_predictions()
         kept.setdefault(label, {})[question] = answer
         write_json(_path(), kept)

@@ -104,7 +104,7 @@ class Recipe(Changeable):
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)
-        self._check("name", isinstance(self.name, str) and bool(self.name.strip()), "a text")
+        self._check("name", isinstance(self.name, str), "a text")
         for name in ("image_size", "epochs", "batch_size", "repeats", "validation_size"):
             self._check(
                 name, _is_whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of at least 1"

@@ -200,16 +200,16 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def read_checkpoint(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """What a run's last checkpoint holds: ``"signature"``, ``"network"``, ``"average"`` and more.
+    """What a run's last good checkpoint holds: ``"signature"``, ``"network"``, ``"average"`` and more.
 
     Raises:
         CheckpointError: there is none that can be read.
     """
-    path = Path(folder) / "last.pt"
-    saved = _read(path, device) if path.exists() else None
-    if not isinstance(saved, dict) or saved.get("signature", {}).get("version") != CHECKPOINT_VERSION:
-        raise CheckpointError(f"{path} is no whole checkpoint of this version of the course.")
-    return saved
+    for path in (Path(folder) / name for name in NAMES):
+        saved = _read(path, device) if path.exists() else None
+        if isinstance(saved, dict) and saved.get("signature", {}).get("version") == CHECKPOINT_VERSION:
+            return saved
+    raise CheckpointError(f"{Path(folder) / NAMES[0]} is no whole checkpoint of this version of the course.")
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,3 +162,11 @@ def test_every_step_of_the_paper_is_graded(step, equal_times):
     rows = score(step).rows
     assert [row.question for row in rows] == list(QUESTIONS)
     assert all(row.answer in ANSWERS and row.change for row in rows)
+
+
+def test_what_a_killed_kernel_left_is_swept(own_place):
+    own_place.mkdir(parents=True)
+    part = own_place / ".predictions.json.0123abcd.part"
+    part.write_text("{")
+    predict(3, next(iter(QUESTIONS)), "equal")
+    assert not part.exists() and read_predictions()

@@ -406,3 +406,13 @@ def test_only_one_process_writes(tmp_path):
     checkpoints.save({})
     checkpoints.end()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["new.pt", "previous.pt"])
+def test_what_a_kill_left_without_its_name_is_read_all_the_same(run, tmp_path, name):
+    run()
+    expected = read_checkpoint(tmp_path / "run")["steps"]
+    (tmp_path / "run" / "last.pt").rename(tmp_path / "run" / name)
+    assert read_checkpoint(tmp_path / "run")["steps"] == expected
+    (tmp_path / "run" / "last.pt").write_bytes(b"damaged")
+    assert read_checkpoint(tmp_path / "run")["steps"] == expected
