@@ -33,6 +33,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def hear_signals():
+    """Before a run: the signals that stop it are not ignored, as they are for what a shell starts in the background."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_DFL)
+
+
 def wait_for(process, seconds=120):
     """The output of a process; one that takes too long is asked to end, so that torchrun ends what it started."""
     try:
@@ -57,7 +63,8 @@ def launch():
         else:
             command += ["-m", "convnext_lessons"]
         command += [*TRAIN, "--recipe", recipe, "--out", str(folder), *more]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, preexec_fn=hear_signals, **pipes)
         output, errors = wait_for(process, seconds)
         assert (process.returncode == 0) == good, output + errors
         return process.returncode, output
