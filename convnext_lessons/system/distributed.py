@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -81,12 +81,6 @@ class Process:
         largest = torch.tensor(flags, dtype=torch.int32)
         distributed.all_reduce(largest, distributed.ReduceOp.MAX)
         return [bool(flag) for flag in largest.tolist()]
-
-    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Overwrite tensors on every rank with rank 0's."""
-        if self.world_size > 1:
-            for tensor in tensors:
-                distributed.broadcast(tensor, 0)
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

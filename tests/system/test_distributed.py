@@ -18,7 +18,7 @@ def test_without_torchrun_there_is_a_single_process():
         assert tuple(process.all_reduce_sum(1.5, 2)) == (1.5, 2)
         assert tuple(process.all_reduce_any(True, False)) == (True, False)
         with process.local_main_first():
-            process.broadcast([torch.zeros(1)])
+            process.all_reduce_tensor(torch.zeros(1))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
