@@ -118,7 +118,7 @@ REHEARSAL = PAPER.change(
 )
 
 # To go on from trained weights, on some hundred pictures of one's own and two cores: a low rate, which changes what is
-# there only a little, and no average, which a few hundred steps would not fill.
+# there only a little, and no average, which a few hundred steps would not fill. Its numbers were not tuned.
 FINETUNE = Recipe(
     "finetune",
     image_size=128,

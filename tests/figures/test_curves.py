@@ -76,3 +76,14 @@ def test_the_live_curve_ends_as_a_plain_plot(points, monkeypatch, is_drawn):
     assert len(shown) == 2 * points
     assert is_drawn(shown[-1])
     assert "accuracy 10.0%" in shown[-1].alt
+
+
+def test_a_live_curve_draws_averaged_and_last_weights():
+    curve = LiveCurve("a run")
+    for pictures, accuracy in ((10, 0.3), (20, 0.4)):
+        point = {"pictures": pictures, "seconds": 1.0, "loss": 2.0, "accuracy": accuracy}
+        curve.points.append({**point, "accuracy_unaveraged": accuracy - 0.1})
+    averaged, last = curve.plot().figure.axes[1].lines
+    assert [round(value) for value in averaged.get_ydata()] == [30, 40]
+    assert [round(value) for value in last.get_ydata()] == [20, 30]
+    assert [line.get_label() for line in (averaged, last)] == ["averaged", "unaveraged"]
