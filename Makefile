@@ -57,6 +57,9 @@ doctor: install  ## say what this machine has and what is missing
 pilot: install  ## make what is missing of the comparison that chose the pocket recipe
 	$(RUN) reference pilot
 
+search: install  ## make what is missing of the search for the next pocket recipe
+	$(RUN) reference search
+
 reference: install  ## make what is missing of the stored runs behind the lessons
 	$(RUN) reference pocket
 	$(RUN) reference trials
@@ -77,4 +80,4 @@ engine: install  ## measure anew what the recipe's machinery costs; the machine 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons doctor pilot reference reference-gpu sprints times engine bench
+.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons doctor pilot search reference reference-gpu sprints times engine bench

@@ -215,7 +215,7 @@ class _Console:
 
 def reference(options):
     """Make what is missing of a collection of stored runs."""
-    from convnext_lessons.experiments.collections import make_collection, make_times, pilot_table
+    from convnext_lessons.experiments.collections import make_collection, make_search, make_times, pilot_table
     from convnext_lessons.experiments.engine import make_engine
     from convnext_lessons.experiments.gpu import make_on_gpu
     from convnext_lessons.experiments.sprints import make_sprints
@@ -226,6 +226,7 @@ def reference(options):
         "engine": make_engine,
         "sprints": make_sprints,
         "gpu": lambda: make_on_gpu(options.minutes),
+        "search": lambda: make_search(options.processes),
     }
     if options.collection in measurements:
         measurements[options.collection]()

@@ -16,6 +16,7 @@ import torch
 
 from convnext_lessons.data.datasets import IMAGENETTE
 from convnext_lessons.data.in_memory import load_images
+from convnext_lessons.experiments.search import accuracies_of, search_runs
 from convnext_lessons.model.architecture import LAYERS, RESNET50
 from convnext_lessons.model.cost import time_network
 from convnext_lessons.model.network import build
@@ -203,13 +204,25 @@ def make_collection(
             reference.
     """
     store = store or RunStore(reference_folder() / f"{name}.jsonl")
-    missing = missing_runs(name, store)
-    for size in sorted({experiment.recipe.image_size for _, experiment in missing}):
+    make_runs(missing_runs(name, store), store, processes, progress)
+
+
+def make_search(processes: int = 2, store: RunStore | None = None, progress: Callable[[str], object] = print) -> None:
+    """Make what is missing of the search for the pocket recipe, stage after stage; interrupt and call again as you
+    like."""
+    store = store or RunStore(reference_folder() / "search.jsonl")
+    while runs := search_runs(accuracies_of(store.runs())):
+        make_runs(runs, store, processes, progress)
+
+
+def make_runs(runs: Sequence[Pair], store: RunStore, processes: int, progress: Callable[[str], object]) -> None:
+    """Train all of ``runs`` on the CPU, ``processes`` at a time, and keep their records."""
+    for size in sorted({experiment.recipe.image_size for _, experiment in runs}):
         load_images(IMAGENETTE.name, size, progress)  # fill the cache before two processes would both do so
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(_make_one, variant, experiment, store.path) for variant, experiment in missing]
+        running = [pool.submit(_make_one, variant, experiment, store.path) for variant, experiment in runs]
         for number, done in enumerate(as_completed(running), start=1):
-            progress(f"{number} of {len(missing)}: {done.result()}")
+            progress(f"{number} of {len(runs)}: {done.result()}")
 
 
 def _make_one(variant, experiment, path):

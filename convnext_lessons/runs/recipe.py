@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import InterpolationMode, v2
 
 from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE, MEAN, STD
+from convnext_lessons.runs.muon import Muon, takes_matrices
 from convnext_lessons.system.changeable import Changeable
 from convnext_lessons.system.errors import CourseError
 
@@ -48,7 +49,10 @@ class Recipe(Changeable):
         final_learning_rate: where a cosine ends.
         warmup_epochs: may be a fraction of one.
         schedule: after the warm-up, ``"cosine"`` falls along half a cosine, ``"steps"`` to a tenth every 30 epochs.
-        algorithm: ``"adamw"``, or ``"sgd"`` with momentum 0.9.
+        algorithm: ``"adamw"``; ``"sgd"`` with momentum 0.9; or ``"muon"`` for the matrices among the weights (see
+            ``runs.muon``) and AdamW for all other parameters.
+        muon_rate: the highest learning rate of Muon's matrices; it follows the schedule of ``learning_rate``.
+        muon_momentum: share of the moving average that stays from step to step.
         weight_decay: on convolution and linear weights only with AdamW, on everything with SGD, as each is used.
         betas: AdamW's.
         label_smoothing: share of each label that is spread over all classes.
@@ -67,7 +71,7 @@ class Recipe(Changeable):
             is not kept for networks with BatchNorm, as in the paper.
         stochastic_depth: drop rate of the last block.
         layer_scale_init: first value of the layer scale.
-        initialization: see ``network.initialize``.
+        initialization: see ``training.initialization``.
     """
 
     TITLE: ClassVar[str] = "a recipe"
@@ -83,6 +87,8 @@ class Recipe(Changeable):
     warmup_epochs: float = 0.5
     schedule: str = "cosine"
     algorithm: str = "adamw"
+    muon_rate: float = 0.02
+    muon_momentum: float = 0.95
     weight_decay: float = 0.05
     betas: tuple = (0.9, 0.999)
     label_smoothing: float = 0.0
@@ -109,11 +115,11 @@ class Recipe(Changeable):
             self._check(
                 name, _is_whole(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of at least 1"
             )
-        for name in ("width_factor", "learning_rate", "layer_scale_init"):
+        for name in ("width_factor", "learning_rate", "muon_rate", "layer_scale_init"):
             self._check(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
         for name in ("final_learning_rate", "weight_decay", "mixup", "cutmix"):
             self._check(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
-        for name in ("label_smoothing", "stochastic_depth", "erasing", "ema"):
+        for name in ("label_smoothing", "stochastic_depth", "erasing", "ema", "muon_momentum"):
             value = getattr(self, name)
             self._check(name, _is_number(value) and 0 <= value < 1, "a share from 0 to below 1")
         for name in ("crop_scale", "evaluation_share"):
@@ -133,8 +139,8 @@ class Recipe(Changeable):
         warmup = self.warmup_epochs
         self._check("warmup_epochs", _is_number(warmup) and 0 <= warmup < self.epochs, "at least 0 and below epochs")
         for name, known in (
-            ("initialization", ("truncated_normal", "fan_out", "fan_in")),
-            ("algorithm", ("adamw", "sgd")),
+            ("initialization", ("truncated_normal", "scaled_normal", "lecun_normal", "fan_out", "fan_in")),
+            ("algorithm", ("adamw", "sgd", "muon")),
             ("schedule", ("cosine", "steps")),
             ("augmentation", ("batches", "crops", "rand_augment", "trivial_augment")),
             ("interpolation", ("bicubic", "bilinear")),
@@ -193,16 +199,25 @@ class Recipe(Changeable):
         return self.image_size if grown == 1 else self.first_size + SIZE_STEP * steps
 
     def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """The algorithm over a network's parameters; with AdamW, norms, biases and layer scales do not decay."""
+        """The algorithm over a network's parameters; but with SGD, norms, biases and layer scales do not decay."""
         if self.algorithm == "sgd":
             settings = {"lr": self.learning_rate, "momentum": 0.9, "weight_decay": self.weight_decay}
             return torch.optim.SGD(network.parameters(), **settings)
-        decaying = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        chosen = set(map(id, decaying))
-        others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
-        groups = [{"params": decaying, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        on_gpu = all(parameter.is_cuda for parameter in network.parameters())
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=on_gpu or None)
+        layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        by_muon = [module.weight for module in layers if self.algorithm == "muon" and takes_matrices(module)]
+        weights = [module.weight for module in layers if not _among(module.weight, by_muon)]
+        others = [each for each in network.parameters() if not _among(each, by_muon) and not _among(each, weights)]
+        groups = [
+            {"params": weights, "weight_decay": self.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        if self.algorithm == "adamw":
+            on_gpu = all(parameter.is_cuda for parameter in network.parameters())
+            return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=on_gpu or None)
+        factor = self.muon_rate / self.learning_rate  # of the one schedule
+        own = {"weight_decay": self.weight_decay, "momentum": self.muon_momentum, "rate_factor": factor}
+        groups = [{"params": by_muon, "muon": True, **own}, *({**group, "muon": False} for group in groups)]
+        return Muon(groups, lr=self.learning_rate, betas=self.betas)
 
     def make_loss(self) -> nn.Module:
         """Cross-entropy, which takes class numbers as well as the soft labels of mixed pictures."""
@@ -267,6 +282,10 @@ class Recipe(Changeable):
         if self.cutmix:
             mixes.append(v2.CutMix(alpha=self.cutmix, num_classes=classes))
         return v2.RandomChoice(mixes) if mixes else lambda pictures, labels: (pictures, labels)
+
+
+def _among(parameter, parameters):
+    return any(parameter is other for other in parameters)
 
 
 def _is_number(value):

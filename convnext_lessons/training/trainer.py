@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from convnext_lessons.data.augmentation import Batch, seed_of
 from convnext_lessons.data.in_memory import Images
 from convnext_lessons.data.loader import AnyImages, Validation, default_workers, images_digest, training_stream
-from convnext_lessons.model.network import ResNet, build, initialize
+from convnext_lessons.model.network import ResNet, build
 from convnext_lessons.model.pretrained import load_weights
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.records import Experiment, RunRecord, RunStore, record_of
@@ -27,6 +27,7 @@ from convnext_lessons.system.settings import fast_mode
 from convnext_lessons.system.storage import ensure_folder
 from convnext_lessons.training.checkpoints import WEIGHTS_FILE, CheckpointFolder, checksum
 from convnext_lessons.training.evaluation import evaluate_together, precision_for
+from convnext_lessons.training.initialization import draw_weights
 from convnext_lessons.training.local_batches import RunningStatistics, split_stochastic_depth
 from convnext_lessons.training.trained import TrainedNetwork, save_trained
 
@@ -100,7 +101,7 @@ def make_network(experiment: Experiment, classes: int, device: torch.device) -> 
     network = build(
         experiment.architecture.thinner(recipe.width_factor), classes, recipe.stochastic_depth, recipe.layer_scale_init
     )
-    initialize(network, recipe.initialization)
+    draw_weights(network, recipe)
     return network.to(device, memory_format=torch.channels_last)
 
 
@@ -361,7 +362,7 @@ class Trainer:
             This rank's share of the batch's mean loss, as a tensor, so that a GPU need not be waited for.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate_at(progress)
+            group["lr"] = group.get("rate_factor", 1.0) * self.recipe.learning_rate_at(progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss_sum = 0.0
         self.statistics.begin()

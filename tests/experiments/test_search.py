@@ -1,0 +1,129 @@
+import pytest
+
+from convnext_lessons.experiments import search
+from convnext_lessons.experiments.collections import make_search
+from convnext_lessons.experiments.search import (
+    FAIR_STEPS,
+    SEARCH_SEEDS,
+    SEARCH_STEPS,
+    STAGES,
+    START,
+    accuracies_of,
+    chosen_recipes,
+    fair_runs,
+    search_runs,
+    search_tables,
+)
+from convnext_lessons.runs import RunStore, reference_runs
+
+
+def follow(accuracy_of):
+    """Go through the whole search with made-up accuracies; the runs of each call, and what was found."""
+    found, calls = {}, []
+    while runs := search_runs(found):
+        calls.append(runs)
+        assert len({experiment for _, experiment in runs}) == len(runs)
+        assert not {experiment for _, experiment in runs} & set(found)
+        found |= {experiment: accuracy_of(experiment) for _, experiment in runs}
+    return calls, found
+
+
+def likes_muon(experiment):
+    recipe = experiment.recipe
+    score = 0.5 + 0.1 * (recipe.algorithm == "muon") - abs(recipe.muon_rate - 0.04) - 0.01 * (experiment.seed)
+    return score + 0.03 * (recipe.image_size == 96 and recipe.epochs == 5) + 0.025 * (recipe.batch_size == 128)
+
+
+def test_every_first_seed_then_the_second_of_the_near_ones():
+    calls, _ = follow(likes_muon)
+    first, second = calls[:2]
+    assert len(first) == len(next(iter(STAGES.values()))) * len(SEARCH_STEPS)
+    assert {experiment.seed for _, experiment in first} == {SEARCH_SEEDS[0]}
+    # 0.02 lies at the margin, which counts as near; 0.01 and all of AdamW lie below.
+    assert {name for name, _ in second} <= {name for name, _ in first if name.startswith("Muon")}
+    assert "Muon 0.04, 1/√fan-in" in {name for name, _ in second}
+    assert "Muon 0.01, 1/√fan-in" not in {name for name, _ in second}
+    assert {experiment.seed for _, experiment in second} == {SEARCH_SEEDS[1]}
+
+
+def test_stages_build_on_the_best_of_the_one_before():
+    _, found = follow(likes_muon)
+    chosen = chosen_recipes(found)
+    muon, adamw = chosen["muon"], chosen["adamw"]
+    assert (muon.muon_rate, muon.image_size, muon.width_factor, muon.epochs, muon.batch_size) == (
+        0.04,
+        96,
+        1 / 8,
+        5,
+        128,
+    )
+    assert (adamw.image_size, adamw.batch_size) == (96, 128)
+    assert adamw.initialization in ("truncated_normal", "scaled_normal", "lecun_normal")
+
+
+def test_the_other_optimizer_may_win():
+    _, found = follow(lambda experiment: 0.6 - 0.1 * (experiment.recipe.algorithm == "muon"))
+    assert next(iter(chosen_recipes(found))) == "adamw"
+    assert chosen_recipes(found)["muon"].algorithm == "muon"
+
+
+def test_the_rule_looks_at_the_mean_and_not_at_the_order():
+    def paper_like(experiment):
+        """AdamW 1e-3 puts step 11 first; AdamW 2e-3 is better on the whole and puts it last."""
+        if experiment.recipe.learning_rate == 1e-3:
+            return 0.6 if experiment.step == "11" else 0.4
+        return 0.3 if experiment.step == "11" else 0.5
+
+    calls, _ = follow(paper_like)
+    assert not any(experiment.recipe.learning_rate == 1e-3 for _, experiment in calls[1])
+
+
+def test_fair_runs_vary_every_rate():
+    _, found = follow(likes_muon)
+    runs = fair_runs(found)
+    assert {experiment.step for _, experiment in runs} == set(FAIR_STEPS)
+    muon = {(e.recipe.muon_rate, e.recipe.learning_rate) for _, e in runs if e.recipe.algorithm == "muon"}
+    assert muon == {(0.04, 2e-3), (0.02, 2e-3), (0.08, 2e-3), (0.04, 1e-3), (0.04, 4e-3)}
+    assert all(experiment in found for _, experiment in runs)
+
+
+def test_nothing_is_chosen_before_the_end():
+    assert chosen_recipes({}) is None
+    assert fair_runs({}) == []
+    assert search_tables([]) == {}
+
+
+def test_what_is_stored_is_not_made_again(tmp_path, monkeypatch):
+    store = RunStore(tmp_path / "search.jsonl")
+    made = []
+
+    def make_runs(runs, given, processes, progress):
+        assert given is store
+        made.append(len(runs))
+        for variant, experiment in runs:
+            record = {"schema": 1, "variant": variant, "accuracy": likes_muon(experiment), "step": experiment.step}
+            store.append({**record, "settings": experiment.settings()})
+
+    monkeypatch.setattr("convnext_lessons.experiments.collections.make_runs", make_runs)
+    make_search(store=store)
+    assert sum(made) == len(store.runs())
+    made.clear()
+    make_search(store=store)
+    assert made == []
+    tables = search_tables(store.runs())
+    assert list(tables) == list(STAGES)
+    assert all(len(table.rows) == len(STAGES[stage]) for stage, table in tables.items())
+    first = next(iter(tables.values())).markdown()
+    assert "**Muon 0.04, 1/√fan-in**" in first
+
+
+def test_the_stored_runs_belong_to_the_search():
+    runs = reference_runs("search")
+    if not runs:
+        pytest.skip("no run of the search is stored yet")
+    found = accuracies_of(runs)
+    assert len(found) == len(runs)
+    assert not {run["status"] for run in runs} - {"complete"}
+    first = search.stage_recipes(found)[next(iter(STAGES))]
+    assert any(experiment.recipe in first.values() for experiment in found)
+    assert START.name == "search"
