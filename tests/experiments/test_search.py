@@ -3,7 +3,7 @@ import pytest
 from convnext_lessons.experiments import search
 from convnext_lessons.experiments.collections import make_search
 from convnext_lessons.experiments.search import (
-    FAIR_STEPS,
+    FIRST_STEPS,
     SEARCH_SEEDS,
     SEARCH_STEPS,
     STAGES,
@@ -34,16 +34,19 @@ def likes_muon(experiment):
     return score + 0.03 * (recipe.image_size == 96 and recipe.epochs == 5) + 0.025 * (recipe.batch_size == 128)
 
 
-def test_every_first_seed_then_the_second_of_the_near_ones():
+def test_a_stage_has_three_rounds():
     calls, _ = follow(likes_muon)
-    first, second = calls[:2]
-    assert len(first) == len(next(iter(STAGES.values()))) * len(SEARCH_STEPS)
-    assert {experiment.seed for _, experiment in first} == {SEARCH_SEEDS[0]}
-    # 0.02 lies at the margin, which counts as near; 0.01 and all of AdamW lie below.
-    assert {name for name, _ in second} <= {name for name, _ in first if name.startswith("Muon")}
-    assert "Muon 0.04, 1/√fan-in" in {name for name, _ in second}
-    assert "Muon 0.01, 1/√fan-in" not in {name for name, _ in second}
-    assert {experiment.seed for _, experiment in second} == {SEARCH_SEEDS[1]}
+    first, second, third = calls[:3]
+    names = [{name for name, _ in runs} for runs in (first, second, third)]
+    assert len(first) == len(next(iter(STAGES.values()))) * len(FIRST_STEPS)
+    assert {experiment.step for _, experiment in second} == set(SEARCH_STEPS) - set(FIRST_STEPS)
+    assert {experiment.seed for _, experiment in (*first, *second)} == {SEARCH_SEEDS[0]}
+    # Five of the six with Muon, all but 0.01, then three of them, 0.04 among them.
+    assert names[1] == {name for name in names[0] if name.startswith("Muon") and "0.01" not in name}
+    assert "Muon 0.04, 1/√fan-in" in names[2] < names[1] and len(names[2]) == 3
+    assert [(experiment.seed, experiment.step) for _, experiment in third[:7]] == [
+        (SEARCH_SEEDS[1], step) for step in SEARCH_STEPS
+    ]
 
 
 def test_stages_build_on_the_best_of_the_one_before():
@@ -71,17 +74,18 @@ def test_the_rule_looks_at_the_mean_and_not_at_the_order():
     def paper_like(experiment):
         """AdamW 1e-3 puts step 11 first; AdamW 2e-3 is better on the whole and puts it last."""
         if experiment.recipe.learning_rate == 1e-3:
-            return 0.6 if experiment.step == "11" else 0.4
-        return 0.3 if experiment.step == "11" else 0.5
+            return 0.55 if experiment.step == "11" else 0.45
+        return 0.45 if experiment.step == "11" else 0.5
 
     calls, _ = follow(paper_like)
-    assert not any(experiment.recipe.learning_rate == 1e-3 for _, experiment in calls[1])
+    third = [experiment for _, experiment in calls[2]]
+    assert {experiment.recipe.learning_rate for experiment in third} == {2e-3, 4e-3}
 
 
 def test_fair_runs_vary_every_rate():
     _, found = follow(likes_muon)
     runs = fair_runs(found)
-    assert {experiment.step for _, experiment in runs} == set(FAIR_STEPS)
+    assert {experiment.step for _, experiment in runs} == set(FIRST_STEPS)
     muon = {(e.recipe.muon_rate, e.recipe.learning_rate) for _, e in runs if e.recipe.algorithm == "muon"}
     assert muon == {(0.04, 2e-3), (0.02, 2e-3), (0.08, 2e-3), (0.04, 1e-3), (0.04, 4e-3)}
     assert all(experiment in found for _, experiment in runs)
