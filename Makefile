@@ -71,13 +71,10 @@ reference-gpu: install  ## the same on a GPU: ten minutes of what is missing at 
 sprints: install  ## make what is missing of the best runs of a minute and of five; the machine should have nothing else to do
 	$(RUN) reference sprints
 
-times: install  ## measure anew what a picture takes in every network of the road; the machine should have nothing else to do
-	$(RUN) reference times
-
 engine: install  ## measure anew what the recipe's machinery costs; the machine should have nothing else to do
 	OMP_NUM_THREADS=1 $(RUN) reference engine
 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons doctor pilot search reference reference-gpu sprints times engine bench
+.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons doctor pilot search reference reference-gpu sprints engine bench

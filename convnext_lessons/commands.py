@@ -25,7 +25,11 @@ def lab(options):
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         settings.append("--allow-root")  # in containers there is nobody else; only this machine and the token get in
     # Kernels run the file that this variable names before a lesson's first cell.
-    os.environ.setdefault("PYTHONSTARTUP", str(Path(__file__).parent / "classroom" / "startup.py"))
+    classroom = Path(__file__).parent / "classroom"
+    os.environ.setdefault("PYTHONSTARTUP", str(classroom / "startup.py"))
+    # Defaults of JupyterLab's that a learner may still change: no question about news over the first lesson.
+    others = os.environ.get("JUPYTER_CONFIG_PATH")
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(classroom / "jupyter"), others)))
     LabApp.launch_instance(argv=[*settings, *options.jupyter])
     return 0
 
@@ -215,14 +219,13 @@ class _Console:
 
 def reference(options):
     """Make what is missing of a collection of stored runs."""
-    from convnext_lessons.experiments.collections import make_collection, make_search, make_times, pilot_table
+    from convnext_lessons.experiments.collections import make_collection, make_search, pilot_table
     from convnext_lessons.experiments.engine import make_engine
     from convnext_lessons.experiments.gpu import make_on_gpu
     from convnext_lessons.experiments.sprints import make_sprints
     from convnext_lessons.runs import reference_runs
 
     measurements = {
-        "times": make_times,
         "engine": make_engine,
         "sprints": make_sprints,
         "gpu": lambda: make_on_gpu(options.minutes),

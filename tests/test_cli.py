@@ -1,6 +1,8 @@
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +62,7 @@ def test_unknown_options_are_refused():
 
 def test_lab_opens_the_learners_copies_on_loopback(tmp_path, monkeypatch, capsys):
     called = []
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")
     monkeypatch.setattr("jupyterlab.labapp.LabApp.launch_instance", lambda argv: called.append(argv))
     assert main(["lab", f"--folder={tmp_path / 'mine'}", "--no-browser", "--port=9999"]) == 0
     (arguments,) = called
@@ -67,6 +70,9 @@ def test_lab_opens_the_learners_copies_on_loopback(tmp_path, monkeypatch, capsys
     assert not any("token" in argument for argument in arguments)
     first = next(argument for argument in arguments if "default_url" in argument).rpartition("/")[2]
     assert (tmp_path / "mine" / first).exists()
+    ours, others = os.environ["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    (overrides,) = Path(ours).glob("labconfig/*.json")
+    assert json.loads(overrides.read_text()) and others == "mine"
 
 
 def test_doctor_says_what_is_there_and_what_to_do(capsys, own_place):
@@ -99,7 +105,6 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("collection", "maker"),
     [
-        ("times", "collections.make_times"),
         ("engine", "engine.make_engine"),
         ("sprints", "sprints.make_sprints"),
     ],

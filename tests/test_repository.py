@@ -49,6 +49,11 @@ def test_conda_gets_the_same_environment():
     assert "--constraint constraints.txt" in environment and "--editable .[test]" in environment
 
 
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {convnext_lessons.__version__}\n" in citation and f"license: {PROJECT['license']}\n" in citation
+
+
 def test_the_readme_names_commands_that_exist():
     makefile = (ROOT / "Makefile").read_text()
     readme = (ROOT / "README.md").read_text()

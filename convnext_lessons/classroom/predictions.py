@@ -5,26 +5,36 @@ from dataclasses import dataclass
 from html import escape
 
 from convnext_lessons.figures.tables import Table
-from convnext_lessons.model.cost import COSTS, count, time_network
-from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after, label_of, paper_after
-from convnext_lessons.runs.significance import compare_steps
+from convnext_lessons.model.cost import COSTS, count
+from convnext_lessons.model.roadmap import PAPER_STEPS, architecture_after, label_of
+from convnext_lessons.runs.significance import compare_steps, paper_interval, pooled_spread, resolvable_difference
+from convnext_lessons.runs.times import time_ratio
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import data_folder
 from convnext_lessons.system.storage import locked, read_json, sweep_parts, write_json
 
 ANSWERS = ("down a lot", "a little down", "equal", "a little up", "up a lot")
 
+CANNOT_TELL = "cannot tell"  # no answer to give, but what a measurement may say
+
 TIME, PAPER_ACCURACY, OUR_ACCURACY = (
-    "time for a picture on this machine",
+    "time of a training step",
     "accuracy in the paper, ImageNet",
     "accuracy here, short runs",
 )
 
 QUESTIONS = (*(kind.title for kind in COSTS), TIME, PAPER_ACCURACY, OUR_ACCURACY)
 
+# What is equal: within so much, the whole interval of a measurement. And beyond what a change is "a lot".
+EQUAL_COUNT, EQUAL_TIME, EQUAL_PAPER, EQUAL_OURS = 0.01, 0.05, 0.2, 1.0
+LOT_COST, LOT_PAPER = 0.1, 0.5
+
 RULES = (
-    '"A lot" is more than 10 % of a cost, or half a point of accuracy. "Equal" is within 1 % of a count, 5 % of a '
-    "time, the larger of the paper's two spreads, and whatever our runs do not resolve."
+    f'"A lot" is more than {LOT_COST:.0%} of a cost, half a point of the paper\'s accuracy, or of ours as much as so '
+    f'many seeds would find among eleven comparisons. "Equal" is within {EQUAL_COUNT:.0%} of a count. What is measured '
+    "has an interval. It is up or down where the interval leaves out no change, and equal where all of it lies within "
+    f"{EQUAL_TIME:.0%} of the time, {EQUAL_PAPER:g} points of the paper's accuracy, or {EQUAL_OURS:g} point of ours. "
+    "Elsewhere nobody can tell, and nothing is graded."
 )
 
 
@@ -69,7 +79,8 @@ def predict(step: int, question: str, answer: str | None) -> None:
 
 @dataclass(frozen=True)
 class Answered:
-    """One question, the learner's answer (None without one), the true one, and the change that makes it so."""
+    """One question, the learner's answer (None without one), the true one (``CANNOT_TELL`` where none is known), and
+    the change that makes it so."""
 
     question: str
     predicted: str | None
@@ -77,9 +88,14 @@ class Answered:
     change: str
 
     @property
+    def graded(self) -> bool:
+        """Whether there is an answer, and one to hold it against."""
+        return self.predicted is not None and self.answer != CANNOT_TELL
+
+    @property
     def points(self) -> float:
         """1 for the answer, a half for its neighbour."""
-        if self.predicted is None:
+        if not self.graded:
             return 0.0
         return {0: 1.0, 1: 0.5}.get(abs(ANSWERS.index(self.predicted) - ANSWERS.index(self.answer)), 0.0)
 
@@ -98,12 +114,12 @@ class Score:
 
     @property
     def predicted(self) -> int:
-        """How many of the questions were answered."""
-        return sum(row.predicted is not None for row in self.rows)
+        """How many of the questions were answered and can be graded."""
+        return sum(row.graded for row in self.rows)
 
     def _table(self):
         rows = [(row.question, row.answer, row.change, _prediction_in_words(row)) for row in self.rows]
-        return Table(("", "it is", "measured", "you said"), rows)
+        return Table(("question", "it is", "by how much", "you said"), rows)
 
     def _sum(self):
         if not self.predicted:
@@ -118,7 +134,9 @@ class Score:
 
 
 def _prediction_in_words(row):
-    return "" if row.predicted is None else f"{row.predicted} ({row.points:g})"
+    if row.predicted is None:
+        return ""
+    return f"{row.predicted} ({row.points:g})" if row.graded else f"{row.predicted} (not graded)"
 
 
 def score(step: int) -> Score:
@@ -142,21 +160,36 @@ def _truths(step) -> Iterator[tuple[str, str]]:
     before, after = architecture_after(step - 1), architecture_after(step)
     for kind in COSTS:
         old, new = (kind.of(count(architecture)) for architecture in (before, after))
-        yield _answer(new / old - 1, equal=0.01), f"{new / old - 1:+.1%}"
-    ratio = time_network(after).seconds / time_network(before).seconds
-    yield _answer(ratio - 1, equal=0.05), f"{ratio - 1:+.0%}"
-    papers = [paper_after(step - 1), paper_after(step)]
-    points, noise = papers[1].accuracy - papers[0].accuracy, max(paper.spread for paper in papers)
-    yield _answer(points, equal=noise, a_lot=0.5), f"{points:+.2f} points (noise {noise:.2f})"
-    ours = compare_steps().differences[step - 1]
-    equal = 0.0 if ours.resolved else abs(ours.points)
-    yield _answer(ours.points, equal, a_lot=0.5), f"{ours.points:+.1f} points ({ours.interval})"
+        yield _answer(new / old - 1, EQUAL_COUNT), f"{new / old - 1:+.1%}"
+    time = time_ratio(before, after)
+    yield _measured(time.median - 1, (time.low - 1, time.high - 1), EQUAL_TIME, LOT_COST), str(time)
+    points, interval = paper_interval(step)
+    yield _measured(points, interval, EQUAL_PAPER, LOT_PAPER), f"{points:+.2f} points ({_in_words(interval, 2)})"
+    found = compare_steps()
+    ours, groups = found.differences[step - 1], found.groups.values()
+    lot = resolvable_difference(pooled_spread(groups), min(map(len, groups)), len(found.differences))
+    answer = _measured(ours.points, (ours.low, ours.high), EQUAL_OURS, lot)
+    yield answer, f"{ours.points:+.1f} points ({ours.interval})"
 
 
-def _answer(change, equal, a_lot=0.1):
+def _measured(change, interval, equal, a_lot):
+    """The answer that a measured change with its interval gives."""
+    if None in interval:
+        return CANNOT_TELL
+    low, high = interval
+    if -equal <= low and high <= equal:
+        return "equal"
+    return _answer(change, 0.0, a_lot) if low > 0 or high < 0 else CANNOT_TELL
+
+
+def _answer(change, equal, a_lot=LOT_COST):
     if abs(change) <= equal:
         return "equal"
     return ANSWERS[2 + (1 if abs(change) <= a_lot else 2) * (1 if change > 0 else -1)]
+
+
+def _in_words(interval, digits):
+    return " to ".join(f"{bound:+.{digits}f}" for bound in interval)
 
 
 def _path():

@@ -133,7 +133,7 @@ class Predictions:
                 options=options,
                 value=kept.get(question),
                 description=question,
-                style={"description_width": "260px", "button_width": "90px"},
+                style={"description_width": "260px", "button_width": "110px"},
             )
             for question in QUESTIONS
         }

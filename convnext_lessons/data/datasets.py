@@ -41,6 +41,8 @@ class DataSet:
         md5: of the archive.
         counts: images in ``train/`` and ``val/``.
         classes: plain names by folder, in the order of the labels.
+        squash: the side of the square to which pictures are squashed as they are read into memory, so that they are
+            comparable with those of the stored runs; 0 where they keep their proportions.
 
     Raises:
         ImagesError: it has no checksum, so that nobody could know what came.
@@ -53,6 +55,7 @@ class DataSet:
     md5: str
     counts: Mapping[str, int]
     classes: Mapping[str, str]
+    squash: int = 0
 
     def __post_init__(self):
         if len(self.md5) != 32:
@@ -78,6 +81,7 @@ IMAGENETTE = DataSet(
         "n03445777": "golf ball",
         "n03888257": "parachute",
     },
+    squash=160,
 )
 
 # Ten breeds of dogs, by the same authors: much harder to tell apart.

@@ -34,7 +34,7 @@ from convnext_lessons.system.storage import locked, save_tensors, sweep_parts
 if TYPE_CHECKING:
     from convnext_lessons.runs.recipe import Recipe
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 MARGIN = 1.25  # training pictures are kept a quarter larger than they are used, so that crops keep their detail
 
@@ -128,7 +128,8 @@ def _from_folder(folder, dataset, source, size, progress):
     """Pictures of a folder out of the cache, decoded first where the cache does not hold them."""
     splits = open_splits(folder)
     _check_room(folder, splits, size)
-    fingerprint = _fingerprint(folder, splits, size)
+    squash = dataset.squash if dataset else 0
+    fingerprint = _fingerprint(folder, splits, size, squash)
     path_hash = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     cache = data_folder() / "cache" / f"{printable(folder.name)}-{path_hash}-{size}.pt"
     content = _read_cache(cache, fingerprint)
@@ -137,29 +138,34 @@ def _from_folder(folder, dataset, source, size, progress):
             content = _read_cache(cache, fingerprint)
             if content is None:
                 sweep_parts(cache)
-                content = _decode_folder(folder, splits, size, fingerprint, cache, progress)
-    note = describe_images(folder, dataset, content["squares"])
+                content = _decode_folder(folder, splits, size, squash, fingerprint, cache, progress)
+    note = describe_images(folder, dataset, squash or content["squares"])
     names = class_names(splits["train"].classes)
     return Images(source, note, names, size, **{key: content[key] for key in _TENSORS})
 
 
-def _decode_folder(folder, splits, size, fingerprint, cache, progress):
+def _decode_folder(folder, splits, size, squash, fingerprint, cache, progress):
     """The content of a cache file, decoded, and read again from the disk, where its memory is shared."""
     content, sizes = {"fingerprint": fingerprint}, set()
     for name, split in splits.items():
         side = round(size * MARGIN) if name == "train" else size
         progress(f"decoding {len(split.samples)} pictures of {printable(folder.name)}/{name}, once …")
-        content[name] = _decode([path for path, _ in split.samples], side, sizes)
+        content[name] = _decode([path for path, _ in split.samples], side, squash, sizes)
         content[f"{name}_labels"] = torch.tensor([label for _, label in split.samples])
     content["squares"] = common_square(sizes)
+    if squash and not content["squares"]:
+        progress(
+            f"They lose their proportions, squashed to {squash}×{squash}, as those of the stored runs did; these were "
+            "encoded once more, a small difference that is left."
+        )
     content["checksum"] = _checksum(content)
     save_tensors(content, cache)
     return _read_cache(cache, fingerprint)
 
 
-def _fingerprint(folder, splits, size):
+def _fingerprint(folder, splits, size, squash):
     """A hash of the names, sizes and times of all files, and of how they are decoded."""
-    found = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN}".encode())
+    found = hashlib.sha256(f"{CACHE_VERSION} {size} {MARGIN} {squash}".encode())
     for name, split in splits.items():
         for path, _ in split.samples:
             try:
@@ -184,13 +190,15 @@ def _check_room(folder, splits, size):
             )
 
 
-def _decode(paths, side, sizes):
-    """uint8 [N, 3, side, side]: the central square of each picture."""
+def _decode(paths, side, squash, sizes):
+    """uint8 [N, 3, side, side]: the central square of each picture, squashed to a square of ``squash`` pixels first
+    unless that is 0."""
     out = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
 
     def one(index):
         picture = read_image(paths[index])
-        out[index] = central_square(picture, side)
+        square = picture if picture.size == (squash, squash) or not squash else picture.resize((squash, squash))
+        out[index] = central_square(square, side)
         return picture.size
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

@@ -29,7 +29,8 @@ from convnext_lessons.figures.tables import Table
 from convnext_lessons.model.architecture import RESNET50
 from convnext_lessons.model.cost import COSTS, count
 from convnext_lessons.model.network import build
-from convnext_lessons.model.roadmap import LAST_STEP, PAPER_STEPS, architecture_after
+from convnext_lessons.model.roadmap import LABELS, PAPER_STEPS, architecture_after, step_of
+from convnext_lessons.model.timing import ROUNDS, make_worker, time_in_turns
 from convnext_lessons.runs.recipes import POCKET
 from convnext_lessons.runs.records import write_measurements
 from convnext_lessons.system.devices import device_name
@@ -60,29 +61,16 @@ def peers() -> dict[str, dict[str, Callable[[], torch.nn.Module]]]:
     return found
 
 
-def time_in_turns(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> list[float]:
-    """Time two callables in turns; the ratios theirs / ours, one a round, after one that warms up."""
-    ratios = []
-    for number in range(rounds + 1):
-        seconds = {}
-        for work in (ours, theirs) if number % 2 else (theirs, ours):
-            start = time.perf_counter()
-            work()
-            seconds[work] = time.perf_counter() - start
-        ratios.append(seconds[theirs] / seconds[ours])
-    return ratios[1:]
-
-
 def measure_networks(
     rounds: int = 7, side: int = SIDE, batch: int = BATCH, progress: Progress = print
 ) -> dict[str, list[float]]:
     """Inference and training step (forward and backward) of ResNet-50 and ConvNeXt-T beside others, on the CPU."""
     ratios = {}
-    pictures = torch.randn(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
     for (step, others), training in itertools.product(peers().items(), (False, True)):
-        ours = _make_worker(build(architecture_after(step), layer_scale_init=1.0), pictures, training)
+        work = {"image_size": side, "batch_size": batch, "training": training, "device": torch.device("cpu")}
+        ours = make_worker(build(architecture_after(step), layer_scale_init=1.0), **work)
         for name, make in others.items():
-            theirs = _make_worker(make(), pictures, training)
+            theirs = make_worker(make, **work)
             kind = "training step" if training else "inference"
             ratios[f"step {step}, {kind}, {name}"] = time_in_turns(ours, theirs, rounds)
             progress(_line(f"step {step}, {kind}, {name}", ratios[f"step {step}, {kind}, {name}"]))
@@ -90,16 +78,19 @@ def measure_networks(
 
 
 def measure_steps(
-    rounds: int = 5, side: int = SIDE, batch: int = BATCH, progress: Progress = print
+    rounds: int = ROUNDS, side: int = SIDE, batch: int = BATCH, progress: Progress = print
 ) -> dict[str, list[float]]:
-    """A training step of each step's network beside ResNet-50's, on the CPU: how many times as long it takes."""
-    pictures = torch.randn(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
-    first = _make_worker(build(architecture_after(0)), pictures, training=True)
+    """A training step of every network of the road beside ResNet-50's, on the CPU: how many times as long it takes.
+
+    What the lessons say of time is read from here, by ``runs.times``.
+    """
+    work = {"image_size": side, "batch_size": batch, "training": True, "device": torch.device("cpu")}
+    first = make_worker(architecture_after(0), **work)
     ratios = {}
-    for step in range(1, LAST_STEP + 1):
-        other = _make_worker(build(architecture_after(step), layer_scale_init=1.0), pictures, training=True)
-        ratios[str(step)] = time_in_turns(first, other, rounds)
-        progress(_line(f"step {step}, a training step, times ResNet-50's", ratios[str(step)]))
+    for step in dict.fromkeys(step_of(architecture_after(label)) for label in LABELS[1:]):
+        other = make_worker(build(architecture_after(step), layer_scale_init=1.0), **work)
+        ratios[step] = time_in_turns(first, other, rounds)
+        progress(_line(f"step {step}, a training step, times ResNet-50's", ratios[step]))
     return ratios
 
 
@@ -202,18 +193,6 @@ def benchmark_tables(content: Mapping[str, Any]) -> list[Table]:
 
 def _ratios_in_words(ratios):
     return f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"
-
-
-def _make_worker(network, pictures, training):
-    network.to(memory_format=torch.channels_last).train(training)
-
-    def once():
-        with torch.set_grad_enabled(training):
-            output = network(pictures)
-        if training:
-            output.sum().backward()
-
-    return once
 
 
 def _time_cells(cells):

@@ -18,12 +18,10 @@ from convnext_lessons.data.datasets import IMAGENETTE
 from convnext_lessons.data.in_memory import load_images
 from convnext_lessons.experiments.search import accuracies_of, search_runs
 from convnext_lessons.model.architecture import LAYERS, RESNET50
-from convnext_lessons.model.cost import time_network
-from convnext_lessons.model.network import build
 from convnext_lessons.model.roadmap import LAST_STEP, architecture_after
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.recipes import LESSON, POCKET
-from convnext_lessons.runs.records import Experiment, RunRecord, RunStore, make_experiment, write_measurements
+from convnext_lessons.runs.records import Experiment, RunRecord, RunStore, make_experiment
 from convnext_lessons.runs.significance import pooled_spread
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import fast_mode, reference_folder
@@ -255,25 +253,6 @@ class CollectionStore(RunStore):
     def append(self, record: RunRecord) -> None:
         if record["status"] == "complete" and not record["fast"]:
             super().append({"variant": self.variant, **record})
-
-
-def make_times(rounds: int = 3, progress: Callable[[str], object] = print) -> None:
-    """Time a forward pass and a training step of every step's full network at 224 px, one after the other and round
-    after round, and keep the medians in data/reference/times.json, in seconds a picture."""
-    samples = {}
-    for number, (kind, training) in itertools.product(range(rounds), (("forward", False), ("training", True))):
-        for step in range(LAST_STEP + 1):
-            # A network, since an architecture is timed only once.
-            timing = time_network(build(architecture_after(step)), training=training)
-            samples.setdefault(kind, {}).setdefault(str(step), []).append(timing.seconds)
-        progress(f"round {number + 1} of {rounds}: {kind} timed")
-    medians = {
-        kind: {step: round(statistics.median(values), 5) for step, values in by_step.items()}
-        for kind, by_step in samples.items()
-    }
-    device = {"name": timing.device, "threads": timing.threads}
-    content = {"image_size": 224, "batch_size": timing.batch_size, "rounds": rounds, **medians}
-    write_measurements("times", device, content)
 
 
 def summarize_pilot(runs: Iterable[RunRecord]) -> dict[str, dict[str, Any]]:

@@ -1,44 +1,54 @@
-"""What networks cost, in plots: by stage, by part, and over the values of a field."""
+"""What networks cost, in plots: by stage, by part, over the values of a field, and in time."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from torch import nn
 
 from convnext_lessons.figures.palette import AFTER, BEFORE, CHANGED, INK, SOFT, SPATIAL
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.model.architecture import Architecture
-from convnext_lessons.model.cost import COSTS, count, time_network
-
-Model = Architecture | nn.Module
+from convnext_lessons.model.cost import COSTS, count
+from convnext_lessons.runs.times import time_ratio
 
 
 def draw_costs(
-    before: Model, after: Model, names: tuple[str, str] = ("before", "after"), image_size: int = 224
+    before: Architecture, after: Architecture, names: tuple[str, str] = ("before", "after"), image_size: int = 224
 ) -> Plot:
-    """What one picture costs by stage, before and after a change: counted, and timed on this machine."""
+    """What one picture costs by stage, before and after a change, and how much longer a training step takes: measured
+    here in turns, or on pages to be read as it is stored."""
     costs = [count(model, image_size) for model in (before, after)]
-    timings = [time_network(model, image_size) for model in (before, after)]
-    panels_of = [(kind.title, kind.unit, kind.unit_name, [cost.by_stage(kind.key) for cost in costs]) for kind in COSTS]
-    panels_of.append(("measured time, forward", 1e-3, "ms", [timing.stages for timing in timings]))
-    rows = math.ceil(len(panels_of) / 2)
+    rows = math.ceil((len(COSTS) + 1) / 2)
     figure, panels = new_figure(9.6, 2.8 * rows, rows=rows, columns=2)
     words = []
-    for panel, (title, unit, unit_name, by_stage) in zip(panels, panels_of, strict=False):
+    for panel, kind in zip(panels, COSTS, strict=False):
+        by_stage = [cost.by_stage(kind.key) for cost in costs]
         for side, (stages, color, name) in enumerate(zip(by_stage, (BEFORE, AFTER), names, strict=True)):
             at = np.arange(len(stages)) + 0.42 * side - 0.21
-            panel.bar(at, [value / unit for value in stages.values()], 0.4, color=color, label=name)
+            panel.bar(at, [value / kind.unit for value in stages.values()], 0.4, color=color, label=name)
         panel.set_xticks(range(len(by_stage[0])), [stage.replace("stage ", "") for stage in by_stage[0]])
         old, new = (sum(stages.values()) for stages in by_stage)
-        total = f"{old / unit:.4g} → {new / unit:.4g} {unit_name} ({new / old - 1:+.0%})"
-        panel.set_title(f"{title}\n{total}", size=11)
-        words.append(f"{title} {total}")
-    panels[len(panels_of) - 1].set_xlabel(f"{timings[0].device}, threads: {timings[0].threads}")
-    for empty in panels[len(panels_of) :]:
+        total = f"{old / kind.unit:.4g} → {new / kind.unit:.4g} {kind.unit_name} ({new / old - 1:+.0%})"
+        panel.set_title(f"{kind.title}\n{total}", size=11)
+        words.append(f"{kind.title} {total}")
+    words.append(_draw_time(panels[len(COSTS)], time_ratio(before, after, image_size), names))
+    for empty in panels[len(COSTS) + 1 :]:
         empty.axis("off")
     panels[0].legend(frameon=False, loc="upper left")
     return Plot(figure, f"Cost of {names[0]} and {names[1]} by stage: {'; '.join(words)}.")
+
+
+def _draw_time(panel, ratio, names):
+    """The time of a training step relative to before, with its interval."""
+    panel.bar((0, 1), (1, ratio.median), 0.5, color=(BEFORE, AFTER))
+    error = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
+    panel.errorbar(1, ratio.median, error, color=INK, capsize=5)
+    panel.set_xticks((0, 1), names)
+    panel.set_xlim(-0.8, 1.8)
+    panel.set_xlabel(ratio.source, size=8)
+    title = f"time of a training step\n{ratio}"
+    panel.set_title(title, size=11)
+    return title.replace("\n", " ")
 
 
 def draw_changes(title: str, unit: float, unit_name: str, changes: Mapping[str, float]) -> Plot:

@@ -1,13 +1,14 @@
 """Diagrams read off the built network: change the module, and the picture changes.
 
 One visual language everywhere: blue is a convolution (dark where it looks at neighbours, light where it is 1×1),
-green a norm, yellow an activation, grey the residual stream, and a thick vermilion edge with a ◆ marks what has
-changed. Widths follow the channels. The colours are those of ``palette``.
+green a norm, yellow an activation, purple a layer scale, grey the residual stream, and a thick vermilion edge with a ◆
+marks what has changed. Widths follow the channels. The colours are those of ``palette``.
 """
 
 import math
 from collections.abc import Mapping
 from difflib import SequenceMatcher
+from itertools import product
 
 from torch import nn
 
@@ -15,10 +16,12 @@ from convnext_lessons.figures.canvas import Diagram
 from convnext_lessons.figures.palette import (
     ACTIVATION,
     CHANGED,
+    CHANGED_WORDS,
     INK,
     NORM,
     PAPER_WHITE,
     POINTWISE,
+    SCALE,
     SOFT,
     SPATIAL,
     STREAM,
@@ -169,7 +172,7 @@ def draw_design(
             x = left + mark * pixels
             picture.line([(x, y + 6), (x, y + 38)], CHANGED, width=2)
             anchor = "end" if mark < max(marks.values()) else "start"
-            picture.text(x, y + 52, f"{name}: {_count(mark)}{kind.symbol}", size=11, anchor=anchor, color=CHANGED)
+            picture.text(x, y + 52, f"{name}: {_count(mark)}{kind.symbol}", size=12, anchor=anchor, color=CHANGED_WORDS)
     return picture
 
 
@@ -182,13 +185,18 @@ def draw_network(
     image_size: int = 224,
     names: tuple[str, str] = ("before", "after"),
 ) -> Diagram:
-    """The whole network as a strip of blocks, or two strips under each other: every block as high as its channels.
+    """The whole network as a strip of blocks, or two strips under each other in one scale: every block as high as its
+    channels, with the stream between them.
 
-    An hourglass is wide outside and narrow inside, a barrel the other way round.
+    An hourglass is wide outside and narrow inside, a barrel the other way round. Marked is what looks different, unless
+    that is more than half of a strip, where a mark would say nothing.
     """
     views = [_network_view(model, image_size) for model in (before, after) if model is not None]
     marked = _changed_parts(*views) if after is not None else [set()]
-    widest = max(max(part["heights"]) for view in views for part in view)
+    if any(len(parts) > len(view) / 2 for parts, view in zip(marked, views, strict=True)):
+        marked = [set() for _ in views]
+    scale = 140 / max(max(part["heights"]) for view in views for part in view)
+    unit = 960 / max(sum(part["width"] for part in view) for view in views)
     titles = _titles(before, after, names)
     described = "; then ".join(_stages_in_words(view) for view in views)
     picture = Diagram(1060, STRIP * len(views) + 26, f"The network as a strip of blocks: {described}.")
@@ -196,32 +204,54 @@ def draw_network(
         macs, params = (_count(sum(part[key] for part in view)) for key in ("macs", "params"))
         heading = ", ".join(filter(None, (title, f"{macs} multiply-adds", f"{params} parameters")))
         picture.text(10, STRIP * number + 24, heading, size=15, bold=True)
-        _draw_strip(picture, view, STRIP * number, 150 / widest, marked[number])
+        _draw_strip(picture, view, STRIP * number, unit, scale, marked[number])
+    _draw_legend(picture)
     return picture
 
 
-STRIP = 250  # height of one network's strip
+STRIP, GAP = 270, 9  # height of one network's strip; between two blocks, in pixels
 
 
-def _draw_strip(picture, view, top, scale, marked):
-    axis = top + 118
-    unit = 880 / sum(part["width"] for part in view)
+def _draw_strip(picture, view, top, unit, scale, marked):
+    axis = top + 126
     x = 10
     for stage in dict.fromkeys(part["stage"] for part in view):
-        x += 8
-        start = x
+        start = x + GAP
         parts = [(index, part) for index, part in enumerate(view) if part["stage"] == stage]
         for index, part in parts:
-            wide = part["width"] * unit
-            upper = [(x, part["heights"][0]), (x + wide / 2, part["heights"][1]), (x + wide, part["heights"][2])]
-            upper = [(px, axis - max(2, channels * scale) / 2) for px, channels in upper]
-            outline = upper + [(px, 2 * axis - py) for px, py in reversed(upper)]
+            if index:
+                stream = max(2, part["heights"][0] * scale)
+                picture.box(x, axis - stream / 2, GAP if index > parts[0][0] else 2 * GAP, stream, STREAM)
+            x += GAP if index > parts[0][0] else 2 * GAP
+            wide = part["width"] * unit - GAP
+            outline = _outline(x, wide, axis, part["heights"], scale)
             picture.polygon(outline, part["fill"], tip=part["tip"], **_edge(index in marked))
-            x += wide + 3
-        middle = (start + x - 3) / 2
-        _label(picture, middle, top + 212, stage, any(index in marked for index, _ in parts), "middle")
+            beside = max(max(near["heights"]) for near in view[max(0, index - 1) : index + 2])
+            for line, words in enumerate(reversed(part["label"])):
+                picture.text(x + wide / 2, axis - beside * scale / 2 - 8 - 14 * line, words, size=12, anchor="middle")
+            x += wide
+        middle = (start + x) / 2
+        _label(picture, middle, top + 224, stage, any(index in marked for index, _ in parts), "middle")
         for line, words in enumerate(parts[-1][1]["notes"]):
-            picture.text(middle, top + 228 + 14 * line, words, size=11, anchor="middle", color=SOFT)
+            picture.text(middle, top + 242 + 16 * line, words, anchor="middle", color=SOFT)
+
+
+def _outline(x, wide, axis, heights, scale):
+    """A part as a polygon: straight where channels go in and come out, so that an hourglass is none of two halves of
+    diamonds, and straight inside."""
+    going_in, inside, coming_out = heights
+    places = (0, 0.2, 0.4, 0.6, 0.8, 1)
+    channels = (going_in, going_in, inside, inside, coming_out, coming_out)
+    upper = [(x + place * wide, axis - max(2, high * scale) / 2) for place, high in zip(places, channels, strict=True)]
+    return upper + [(px, 2 * axis - py) for px, py in reversed(upper)]
+
+
+def _draw_legend(picture):
+    x = 640
+    for words, fill in (("a block", POINTWISE), ("the stream", STREAM), ("stem, downsampling", SPATIAL)):
+        picture.box(x, 12, 14, 14, fill)
+        picture.text(x + 20, 24, words, color=SOFT)
+        x += 46 + 7.6 * len(words)
 
 
 def _network_view(model, image_size):
@@ -231,19 +261,18 @@ def _network_view(model, image_size):
     macs = cost.by_stage("macs")
     view = []
 
-    def add(stage, name, width, heights, fill, words):
+    def add(stage, name, width, heights, fill, words, label=()):
         mine = [layer for layer in cost.layers if layer.name.startswith(f"{name}.")]
         params, mine_macs = (sum(getattr(layer, key) for layer in mine) for key in ("params", "macs"))
         shape = "×".join(map(str, mine[-1].shape_out))
         tip = f"{words}: out {shape}, {_count(params)} parameters, {_count(mine_macs)} multiply-adds"
-        key = tuple(row.words for row in describe_layers(network.get_submodule(name)))
         part = {
             "stage": stage,
             "width": width,
             "heights": heights,
             "fill": fill,
+            "label": label,
             "tip": tip,
-            "key": key,
             "macs": mine_macs,
             "params": params,
         }
@@ -253,10 +282,19 @@ def _network_view(model, image_size):
     add("stem", "stem", 1.2, (3, channels, channels), SPATIAL, "stem")
     for number, (transition, stage) in enumerate(zip(network.transitions, network.stages, strict=True)):
         title = f"stage {number + 1}"
-        if describe_layers(transition):
+        rows = describe_layers(transition)
+        if rows:
             before, channels = channels, _channels_out(transition)
-            heights = (before, before, channels)
-            add(title, f"transitions.{number}", 0.5, heights, SPATIAL, f"downsampling before {title}")
+            label = [row.words.split(" ")[0] + (" /2" if row.kind == "spatial" else "") for row in rows]
+            add(
+                title,
+                f"transitions.{number}",
+                0.6,
+                (before, before, channels),
+                SPATIAL,
+                f"downsampling before {title}",
+                label,
+            )
         for index, block in enumerate(stage):
             convs = [row for row in describe_layers(block.residual) if row.kind in ("spatial", "pointwise")]
             heights = (channels, convs[-1].c_in, convs[-1].c_out)
@@ -277,7 +315,8 @@ def _changed_parts(before, after):
     marked = (set(), set())
     for stage in dict.fromkeys(part["stage"] for part in before + after):
         a, b = ([index for index, part in enumerate(view) if part["stage"] == stage] for view in (before, after))
-        matcher = SequenceMatcher(a=[before[i]["key"] for i in a], b=[after[i]["key"] for i in b], autojunk=False)
+        shapes = ([view[i]["heights"] for i in places] for view, places in ((before, a), (after, b)))
+        matcher = SequenceMatcher(None, *shapes, autojunk=False)
         for verb, a0, a1, b0, b1 in matcher.get_opcodes():
             if verb != "equal":
                 marked[0].update(a[a0:a1])
@@ -314,20 +353,46 @@ def _block_view(model, stage, block):
 
 
 def _changed_rows(before, after):
-    """For each of two blocks, the layers that differ; paired by kind, so that a wider one counts as changed."""
+    """For each of two blocks, the layers that differ: those that are other, wider or in another place. A norm or an
+    activation that moves along with its convolution is not marked as well."""
     marked = (set(), set())
     for part in ("residual", "shortcut", "closing"):
-        a, b = before[part], after[part]
-        for verb, a0, a1, b0, b1 in SequenceMatcher(a=_kinds(a), b=_kinds(b), autojunk=False).get_opcodes():
-            same = [x.words == y.words for x, y in zip(a[a0:a1], b[b0:b1], strict=False)] if verb == "equal" else []
-            marked[0].update(row for index, row in enumerate(a[a0:a1]) if not same or not same[index])
-            marked[1].update(row for index, row in enumerate(b[b0:b1]) if not same or not same[index])
+        pairs = _paired(before[part], after[part])
+        gone = {row for row, other in pairs if other is None}
+        new = {other for row, other in pairs if row is None}
+        along = {row.words for row in gone if row.kind not in _CONVOLUTIONS} & {row.words for row in new}
+        changed = [(row, other) for row, other in pairs if row and other and row.words != other.words]
+        marked[0].update(row for row in gone if row.words not in along)
+        marked[1].update(row for row in new if row.words not in along)
+        marked[0].update(row for row, _ in changed)
+        marked[1].update(other for _, other in changed)
     before["shortcut_changed"] = after["shortcut_changed"] = bool(before["shortcut"]) != bool(after["shortcut"])
     return marked
 
 
-def _kinds(rows):
-    return [row.kind for row in rows]
+_CONVOLUTIONS = ("spatial", "pointwise")
+
+
+def _paired(before, after):
+    """Two lists of layers side by side in their order, None where one has no partner: only layers of a kind are
+    partners, best those that are the same, and convolutions count more than what stands between them."""
+
+    def worth(row, other):
+        return (4 if row.kind in _CONVOLUTIONS else 1) * (2 if row.words == other.words else 1)
+
+    best = {(i, j): (0, None) for i in range(len(before) + 1) for j in range(len(after) + 1)}
+    for i, j in product(range(1, len(before) + 1), range(1, len(after) + 1)):
+        row, other = before[i - 1], after[j - 1]
+        choices = [(best[i - 1, j][0], (1, 0)), (best[i, j - 1][0], (0, 1))]
+        if row.kind == other.kind:
+            choices.append((best[i - 1, j - 1][0] + worth(row, other), (1, 1)))
+        best[i, j] = max(choices)
+    pairs, i, j = [], len(before), len(after)
+    while i or j:
+        back_i, back_j = best[i, j][1] or (int(i > 0), int(i == 0))
+        pairs.append((before[i - 1] if back_i else None, after[j - 1] if back_j else None))
+        i, j = i - back_i, j - back_j
+    return pairs[::-1]
 
 
 def _words(rows):
@@ -351,7 +416,7 @@ def _tip(row, layer):
 
 def _label(picture, x, y, words, changed, anchor="start", sign="◆ "):
     if changed:
-        picture.text(x, y, sign + words, anchor=anchor, color=CHANGED, bold=True)
+        picture.text(x, y, sign + words, anchor=anchor, color=CHANGED_WORDS, bold=True)
     else:
         picture.text(x, y, words, anchor=anchor)
 
@@ -375,6 +440,13 @@ def _count(number):
     return str(number)
 
 
-_FILL = {"spatial": SPATIAL, "pointwise": POINTWISE, "norm": NORM, "activation": ACTIVATION, "other": STREAM}
+_FILL = {
+    "spatial": SPATIAL,
+    "pointwise": POINTWISE,
+    "norm": NORM,
+    "activation": ACTIVATION,
+    "scale": SCALE,
+    "other": STREAM,
+}
 
 _CIRCLE = [(math.cos(turn * math.pi / 16), math.sin(turn * math.pi / 16)) for turn in range(32)]

@@ -6,7 +6,18 @@ import torch
 from matplotlib.colors import ListedColormap
 from torch import nn
 
-from convnext_lessons.figures.palette import CHANGED, FAINT, HEAT, INK, NORM, PAPER_WHITE, POINTWISE, SPATIAL, STREAM
+from convnext_lessons.figures.palette import (
+    CHANGED,
+    CHANGED_WORDS,
+    FAINT,
+    HEAT,
+    INK,
+    NORM,
+    PAPER_WHITE,
+    POINTWISE,
+    SPATIAL,
+    STREAM,
+)
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.model.architecture import Architecture
 from convnext_lessons.model.cost import count
@@ -51,7 +62,7 @@ def draw_live_taps(architecture: Architecture, image_size: int) -> Plot:
         panel.set(xticks=[], yticks=[], aspect="equal")
         dead = kernel_size**2 - min(kernel_size, 2 * n - 1) ** 2
         live = f"{shares.mean():.0%} live, {dead} of {kernel_size**2} dead"
-        panel.set_title(f"stage {stage}: {n}×{n} positions\n{live}", size=9, color=CHANGED if dead else INK)
+        panel.set_title(f"stage {stage}: {n}×{n} positions\n{live}", size=9, color=CHANGED_WORDS if dead else INK)
         words.append(f"stage {stage}, {n}×{n} positions: {live}")
     gmacs = count(architecture).macs / 1e9
     title = f"{kernel_size}×{kernel_size} at {image_size} px; the network costs {gmacs:.3f} G at 224 px"

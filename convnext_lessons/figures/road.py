@@ -8,11 +8,22 @@ import statistics
 
 import numpy as np
 
-from convnext_lessons.figures.palette import CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
+from convnext_lessons.figures.palette import (
+    CHANGED,
+    CHANGED_WORDS,
+    INK,
+    NORM,
+    NORM_WORDS,
+    POINTWISE,
+    SOFT,
+    SPATIAL,
+    STREAM,
+)
 from convnext_lessons.figures.plots import WHITE, Plot, new_figure
 from convnext_lessons.model.cost import COSTS, count
 from convnext_lessons.model.roadmap import LAST_STEP, SWIN_T, TITLES, architecture_after, label_of, paper_after
-from convnext_lessons.runs.records import read_measurements, reference_runs
+from convnext_lessons.runs.records import reference_runs
+from convnext_lessons.runs.times import stored_time_ratio
 
 _NAMES = [f"{number} {title}" for number, title in enumerate(TITLES)]
 
@@ -28,7 +39,7 @@ def draw_road(here: int | str | None = None, until: int = LAST_STEP) -> Plot:
     accuracy, spread = zip(*map(_paper_of, numbers), strict=True)
     figure, (top, bottom) = new_figure(9.6, 4.8, rows=2, share="x", heights=(3, 1.6))
     top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
-    top.text(0, SWIN_T.accuracy + 0.12, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM)
+    top.text(0, SWIN_T.accuracy + 0.12, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM_WORDS)
     top.errorbar(numbers, accuracy, spread, color=SPATIAL, marker="o", lw=1.8, capsize=3)
     top.set_ylabel("ImageNet top-1, %")
     macs = [count(architecture_after(number)).macs / 1e9 for number in numbers]
@@ -43,10 +54,10 @@ def draw_road(here: int | str | None = None, until: int = LAST_STEP) -> Plot:
     if here is not None:
         number = int(label_of(here))
         bars[number].set(edgecolor=CHANGED, linewidth=1.5)
-        bottom.get_xticklabels()[number].set(color=CHANGED, weight="bold")
+        bottom.get_xticklabels()[number].set(color=CHANGED_WORDS, weight="bold")
         if math.isfinite(accuracy[number]):
             top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
-            note = {"color": CHANGED, "weight": "bold", "ha": "center" if number else "left"}
+            note = {"color": CHANGED_WORDS, "weight": "bold", "ha": "center" if number else "left"}
             top.annotate("you are here", (number, accuracy[number]), (0, 14), textcoords="offset points", **note)
     top.set_title("Accuracy: the paper's Table 10, three seeds. Multiply-adds: counted here.", size=10)
     words = "; ".join(
@@ -61,7 +72,7 @@ def draw_summary() -> Plot:
     each network costs, and the measured time of a training step."""
     steps = range(len(_NAMES))
     runs = [[100 * run["accuracy"] for run in reference_runs(step=step)] for step in steps]
-    times = read_measurements("times")
+    times = [stored_time_ratio(architecture_after(0), architecture_after(step)) for step in steps]
     panels_of = [
         ("the paper's accuracy\nImageNet, %", *zip(*map(_paper_of, steps), strict=True)),
         ("our short runs\nImagenette, %", *zip(*map(_mean_and_spread, runs), strict=True)),
@@ -70,8 +81,8 @@ def draw_summary() -> Plot:
         title = kind.title.split(",")[0].replace("activation memory", "memory, training")
         values = [kind.of(count(architecture_after(step))) / kind.unit for step in steps]
         panels_of.append((f"{title}\n{kind.unit_name}", values, None))
-    training = [times["training"].get(str(step), math.nan) / times["training"].get("0", math.nan) for step in steps]
-    panels_of.append(("time, training step\nResNet-50 = 1", training, None))
+    medians = [time.median if time else math.nan for time in times]
+    panels_of.append(("time, training step\nResNet-50 = 1", medians, None))
     figure, panels = new_figure(12.4, 4.6, columns=len(panels_of), share="y")
     for panel, (title, values, spread) in zip(panels, panels_of, strict=True):
         if spread:
@@ -86,48 +97,51 @@ def draw_summary() -> Plot:
         panel.set_title(title, size=10)
         panel.grid(axis="y", color=STREAM, lw=0.4)
     panels[0].axvline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
-    panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM, size=8, ha="right")
+    panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM_WORDS, size=8, ha="right")
     panels[0].set(yticks=steps, yticklabels=_NAMES, ylim=(len(_NAMES) - 0.4, -0.6))
-    panels[-1].set_xlabel(f"{times['device']['name']}, {times['device']['threads']} threads", size=8)
+    for step, time in zip(steps, times, strict=True):
+        if time:
+            panels[-1].plot((time.low, time.high), (step, step), color=INK, lw=1.2)
+    panels[-1].set_xlabel(times[-1].source.replace(", ", "\n", 1) if times[-1] else "", size=8)
     seeds = min((len(values) for values in runs if values), default=0)
     panels[1].set_xlabel(f"{seeds} seeds, mean ± std" if seeds else "no stored runs", size=8)
     return Plot(
-        figure, f"The road, summed up. {'; '.join(_step_in_words(step, runs[step], training) for step in steps)}."
+        figure, f"The road, summed up. {'; '.join(_step_in_words(step, runs[step], times[step]) for step in steps)}."
     )
 
 
 def draw_flops_and_time() -> Plot:
-    """Training images a second of the road's full networks, measured, over each of their costs. On the dotted line are
-    networks that need as long as ResNet-50 for each unit of the cost."""
-    times = read_measurements("times")
-    steps = [int(step) for step in times["training"]]
-    rates = [1 / times["training"][str(step)] for step in steps]
-    costs = [count(architecture_after(step)) for step in steps]
+    """How many times as long as ResNet-50's a training step of each full network takes, measured in turns with it, over
+    each of their costs. On the dotted line are networks that need as long as ResNet-50 for each unit of the cost."""
+    steps = range(len(_NAMES))
+    times = {step: stored_time_ratio(architecture_after(0), architecture_after(step)) for step in steps}
+    times = {step: time for step, time in times.items() if time}
+    costs = {step: count(architecture_after(step)) for step in times}
     figure, panels = new_figure(4.2 * len(COSTS), 4.0, columns=len(COSTS), share="y")
-    words = []
+    medians = [time.median for time in times.values()]
+    errors = [[time.median - time.low for time in times.values()], [time.high - time.median for time in times.values()]]
     for panel, kind in zip(panels, COSTS, strict=True):
-        values = np.array([kind.of(cost) / kind.unit for cost in costs])
-        line = np.linspace(values.min() * 0.95, values.max() * 1.05, 50)
-        panel.plot(line, rates[0] * values[0] / line, color=SOFT, ls=":", lw=1.2)
-        panel.plot(values, rates, color=STREAM, lw=0.8, zorder=0)
-        panel.scatter(values, rates, s=45, color=SPATIAL)
-        for step, value, rate in zip(steps, values, rates, strict=True):
-            side = 1 if step % 2 == 0 else -1  # to both sides in turn, since some points lie on each other
+        values = [kind.of(cost) / kind.unit for cost in costs.values()]
+        first = kind.of(count(architecture_after(0))) / kind.unit
+        line = np.linspace(min(values) * 0.95, max(values) * 1.05, 2)
+        panel.plot(line, line / first, color=SOFT, ls=":", lw=1.2)
+        panel.plot(values, medians, color=STREAM, lw=0.8, zorder=0)
+        panel.errorbar(values, medians, errors, color=SPATIAL, fmt="o", ms=6, lw=1.2)
+        for number, (step, value, median) in enumerate(zip(times, values, medians, strict=True)):
+            side = 1 if number % 2 == 0 else -1  # to both sides in turn, since some points lie on each other
             at = {"xytext": (7 * side, 0), "textcoords": "offset points", "ha": "left" if side > 0 else "right"}
-            panel.annotate(str(step), (value, rate), va="center", size=11, color=INK, bbox=WHITE, **at)
-        correlation = np.corrcoef(np.log(values), np.log(rates))[0, 1]
+            panel.annotate(str(step), (value, median), va="center", size=11, color=INK, bbox=WHITE, **at)
         panel.set(xlabel=f"{kind.title}, {kind.unit_name}")
-        panel.set_title(f"correlation of the logarithms {correlation:+.2f}", size=10)
-        words.append(f"{kind.title}, correlation of the logarithms {correlation:+.2f}")
-    panels[0].set(ylabel="images/s in training, measured", ylim=(0.85 * min(rates), 1.1 * max(rates)))
-    where = f"{times['device']['name']}, {times['device']['threads']} threads, batches of {times['batch_size']}, 224 px"
-    figure.suptitle(f"Speed of steps {steps[0]} to {steps[-1]}: {where}", size=10)
+    panels[0].set(ylabel="time of a training step, ResNet-50 = 1", ylim=(0.85 * min(medians), 1.1 * max(medians)))
+    where = next(time.source for step, time in times.items() if step)
+    figure.suptitle(f"Time of steps {min(times)} to {max(times)}: {where}, 224 px", size=10)
     table = "; ".join(
         f"step {step} {', '.join(f'{kind.of(cost) / kind.unit:.4g} {kind.unit_name}' for kind in COSTS)}, "
-        f"{rate:.1f} images/s"
-        for step, cost, rate in zip(steps, costs, rates, strict=True)
+        f"time {times[step]}"
+        for step, cost in costs.items()
     )
-    return Plot(figure, f"Training speed over {'; over '.join(words)}. {table}.")
+    titles = ", ".join(kind.title for kind in COSTS)
+    return Plot(figure, f"Time of a training step, ResNet-50 = 1, over {titles}. {table}.")
 
 
 def _paper_of(step):
@@ -142,9 +156,9 @@ def _mean_and_spread(values):
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _step_in_words(step, runs, training):
+def _step_in_words(step, runs, time):
     paper, (mean, spread) = paper_after(step), _mean_and_spread(runs)
     words = [f"paper {paper.accuracy} %"] if paper else []
     words += [f"here {mean:.1f} ± {spread:.1f} %"] if runs else []
-    words += [f"training time × {training[step]:.2f}"] if math.isfinite(training[step]) else []
+    words += [f"training time {time}"] if time else []
     return f"{_NAMES[step]}: {', '.join(words) or 'not measured'}"

@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 from convnext_lessons.figures.canvas import Diagram
-from convnext_lessons.figures.palette import CHANGED, INK, NORM, PAPER_WHITE, SOFT, SPATIAL, STAGES, STREAM
+from convnext_lessons.figures.palette import (
+    CHANGED,
+    CHANGED_WORDS,
+    INK,
+    NORM,
+    PAPER_WHITE,
+    SOFT,
+    SPATIAL,
+    STAGES,
+    STREAM,
+)
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.model.architecture import Architecture
 from convnext_lessons.model.cost import COSTS, count
@@ -109,7 +119,7 @@ def draw_groups_and_widths(
         words.append(f"{name} {level:.2f}")
     axes.set(xlabel="groups of the 3×3", ylabel="10⁹ multiply-adds", xlim=(-0.2, last + 0.7), ylim=(0, None))
     if beside:
-        axes.set_title(f"dashed: {', '.join(beside)}", size=10, color=CHANGED)
+        axes.set_title(f"dashed: {', '.join(beside)}", size=10, color=CHANGED_WORDS)
     return Plot(figure, f"10⁹ multiply-adds by groups ({', '.join(groups)}): {'; '.join(words)}.")
 
 

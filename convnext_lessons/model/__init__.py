@@ -1,11 +1,12 @@
 """The networks, the road, and what they cost.
 
 An ``Architecture`` is a handful of decisions with names; ``build`` makes the network of any of them; ``STEPS`` is the
-road from ResNet-50 to ConvNeXt-T, with the paper's numbers; ``count`` tells what a network costs, layer by layer.
+road from ResNet-50 to ConvNeXt-T, with the paper's numbers; ``count`` tells what a network costs, layer by layer, and
+``compare_times`` how much longer one takes than another on this machine.
 """
 
 from convnext_lessons.model.architecture import LAYERS, RESNET50, Architecture, ArchitectureError
-from convnext_lessons.model.cost import COSTS, Cost, count, count_with_fvcore, time_network
+from convnext_lessons.model.cost import COSTS, Cost, count, count_with_fvcore
 from convnext_lessons.model.layers import describe_layers
 from convnext_lessons.model.network import InputError, LayerNorm2d, LayerScale, ResNet, build, initialize, stem
 from convnext_lessons.model.pretrained import (
@@ -29,6 +30,7 @@ from convnext_lessons.model.roadmap import (
     paper_after,
     step_of,
 )
+from convnext_lessons.model.timing import TimeRatio, compare_times, time_layers
 
 __all__ = [
     "COSTS",
@@ -48,10 +50,12 @@ __all__ = [
     "LayerNorm2d",
     "LayerScale",
     "ResNet",
+    "TimeRatio",
     "UnknownStep",
     "WeightsError",
     "architecture_after",
     "build",
+    "compare_times",
     "count",
     "count_with_fvcore",
     "describe_layers",
@@ -64,5 +68,5 @@ __all__ = [
     "save_weights",
     "stem",
     "step_of",
-    "time_network",
+    "time_layers",
 ]

@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds, parameters, activation memory and measured time, by layer and by stage.
+"""What a network costs: multiply-adds, parameters and activation memory, by layer and by stage.
 
 One multiply-add counts as 1, and a cost is always that of one picture. ``count`` uses torch's own counter on tensors
 without content, fast enough for a slider; ``count_with_fvcore`` counts real tensors, gives the ``total`` that includes
@@ -8,10 +8,9 @@ norms and pooling, and is what the tests hold ``count`` against.
 import copy
 import functools
 import re
-import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,9 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convnext_lessons.model.architecture import Architecture
 from convnext_lessons.model.network import build
-from convnext_lessons.system.devices import choose_device, device_name, synchronize
 from convnext_lessons.system.errors import CourseError
-from convnext_lessons.system.settings import fast_mode
 
 # What can be counted: an architecture, a network, or a function without arguments that makes one, such as
 # ``torchvision.models.swin_t``.
@@ -152,29 +149,6 @@ def _amount(cost, key):
     return getattr(cost, key)
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Measured seconds of one picture's share of a batch: the minimum of some repetitions, since noise only adds time,
-    and the shares of the stages.
-
-    Attributes:
-        seconds: for the forward pass, or for forward and backward in training.
-        stages: the forward pass by stage, in the proportions of ``layers``; without training they add up to
-            ``seconds``.
-        layers: seconds by module name from clocks around the modules, which take time themselves; what a module's
-            children take is left out.
-        device, threads, batch_size, training: how it was measured.
-    """
-
-    seconds: float
-    stages: dict[str, float]
-    layers: dict[str, float]
-    device: str
-    threads: int
-    batch_size: int
-    training: bool
-
-
 def count(model: Model, image_size: int = 224) -> Cost:
     """Count everything on a picture of ``image_size`` pixels, in about 0.1 s; an architecture is counted once.
 
@@ -195,7 +169,7 @@ def count_with_fvcore(model: Model, image_size: int = 224) -> dict[str, int]:
 
     The multiply-adds that networks are compared by are those of ``MULTIPLY_ADDS``.
     """
-    network = _make_module(model).cpu().eval()
+    network = make_network_of(model).cpu().eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore's import and its tracing warn about torch.jit
         from fvcore.nn import FlopCountAnalysis
@@ -205,66 +179,14 @@ def count_with_fvcore(model: Model, image_size: int = 224) -> dict[str, int]:
         return dict(analysis.by_operator())
 
 
-def time_network(
-    model: Model,
-    image_size: int = 224,
-    batch_size: int = 4,
-    training: bool = False,
-    device: str | torch.device | None = None,
-) -> Timing:
-    """Measure time on this machine, after one run that warms up; an architecture is timed once.
-
-    Returns:
-        A ``Timing``, in seconds for one picture.
-
-    Raises:
-        DeviceError: the device is not there.
-    """
-    settings = (model, image_size, batch_size, training, choose_device(device))
-    return (_time_once if isinstance(model, Architecture) else _time)(*settings)
-
-
 def _count(model, image_size):
     with torch.device("meta"):
-        network = _make_module(model).to("meta")
+        network = make_network_of(model).to("meta")
     layers = _layers(network, *_walk(network, image_size))
     return Cost(image_size, layers, copy.deepcopy(model))  # as it is now: a network may be changed later
 
 
-def _time(model, image_size, batch_size, training, device):
-    repeats = 1 if fast_mode() else 5
-    network = _make_module(model).to(device, memory_format=torch.channels_last).train(training)
-    pictures = torch.randn(batch_size, 3, image_size, image_size, device=device)
-    pictures = pictures.contiguous(memory_format=torch.channels_last)
-
-    def once():
-        start = time.perf_counter()
-        with torch.set_grad_enabled(training):
-            output = network(pictures)
-            if training:
-                output.sum().backward()
-        synchronize(device)
-        return (time.perf_counter() - start) / batch_size
-
-    once()
-    seconds = min(once() for _ in range(repeats))
-
-    samples = defaultdict(list)
-    for _ in range(repeats):
-        with _clocks(network, device) as clocks, torch.no_grad():
-            network(pictures)
-        for name, value in clocks.items():
-            samples[name].append(value / batch_size)
-    layers = {name: min(values) for name, values in samples.items()}
-    share = 1.0 if training else seconds / sum(layers.values())
-    stages = defaultdict(float)
-    for name, value in layers.items():
-        stages[stage_of(name)] += share * value
-    return Timing(seconds, dict(stages), layers, device_name(device), torch.get_num_threads(), batch_size, training)
-
-
 _count_once = functools.lru_cache(maxsize=1024)(_count)
-_time_once = functools.lru_cache(maxsize=1024)(_time)
 
 
 def stage_of(name: str) -> str:
@@ -280,8 +202,12 @@ def stage_of(name: str) -> str:
     return "stem" if part in ("stem", "conv1", "bn1") else "head"
 
 
-def _make_module(model):
-    """A network that may be run and changed: a copy of the one that is given."""
+def make_network_of(model: Model) -> nn.Module:
+    """A network that may be run and changed: a copy of the one that is given.
+
+    Raises:
+        CostError: it is no architecture, network or function that makes one.
+    """
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
     made = build(model) if isinstance(model, Architecture) else model() if callable(model) else None
@@ -356,7 +282,8 @@ def _layers(network, shapes, macs, kept):
 
 
 @contextmanager
-def _hooked(network, before, after):
+def hooked(network: nn.Module, before: Callable, after: Callable) -> Iterator[None]:
+    """Call ``before(name, module, inputs)`` and ``after(name, module, inputs, output)`` around every module."""
     handles = []
     for name, module in network.named_modules():
         handles.append(module.register_forward_pre_hook(functools.partial(before, name)))
@@ -381,26 +308,5 @@ def _visited(network, inside):
         inside.pop()
         shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
 
-    with _hooked(network, before, after):
+    with hooked(network, before, after):
         yield shapes
-
-
-@contextmanager
-def _clocks(network, device):
-    """Seconds that each module runs by itself, its children left out and its queued work waited for."""
-    seconds, running = defaultdict(float), []
-
-    def before(name, module, inputs):
-        synchronize(device)
-        running.append([time.perf_counter(), 0.0])  # when it began, what its children took
-
-    def after(name, module, inputs, output):
-        synchronize(device)
-        began, children = running.pop()
-        whole = time.perf_counter() - began
-        seconds[name] += whole - children
-        if running:
-            running[-1][1] += whole
-
-    with _hooked(network, before, after):
-        yield seconds

@@ -16,7 +16,7 @@ class Row:
 
     Attributes:
         name: dotted, inside the network.
-        kind: ``"spatial"``, ``"pointwise"``, ``"norm"``, ``"activation"`` or ``"other"``.
+        kind: ``"spatial"``, ``"pointwise"``, ``"norm"``, ``"activation"``, ``"scale"`` or ``"other"``.
         words: what stands beside it.
         c_in, c_out: channels; None where the module does not tell, as an activation.
         strips: how many groups its channels fall into.
@@ -49,6 +49,7 @@ def _row(module, name):
             channels = f"{c_in}" if c_in == c_out else f"{c_in} → {c_out}"
             kind = "depthwise" if groups == c_in > 1 else "conv" if groups == 1 else f"conv in {groups} groups"
             words = f"{kernel}×{kernel} {kind}, {channels}" + (f", stride {stride}" if stride > 1 else "")
+            words += " + bias" if module.bias is not None else ""
             return Row(name, "pointwise" if kernel == 1 else "spatial", words, c_in, c_out, groups)
         case nn.Linear():
             words = f"linear, {module.in_features} → {module.out_features}"
@@ -60,7 +61,7 @@ def _row(module, name):
         case nn.ReLU() | nn.GELU():
             return Row(name, "activation", type(module).__name__, None, None)
         case LayerScale():
-            return Row(name, "other", "layer scale", len(module.factor), len(module.factor))
+            return Row(name, "scale", "layer scale", len(module.factor), len(module.factor))
         case nn.MaxPool2d():
             words = f"{module.kernel_size}×{module.kernel_size} max-pool, stride {module.stride}"
             return Row(name, "other", words, None, None)

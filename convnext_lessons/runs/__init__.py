@@ -26,6 +26,7 @@ from convnext_lessons.runs.significance import (
     pooled_spread,
     resolvable_difference,
 )
+from convnext_lessons.runs.times import stored_time_ratio, time_ratio
 
 __all__ = [
     "LESSON",
@@ -52,5 +53,7 @@ __all__ = [
     "recipe_of",
     "reference_runs",
     "resolvable_difference",
+    "stored_time_ratio",
+    "time_ratio",
     "validated_points",
 ]

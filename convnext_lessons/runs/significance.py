@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convnext_lessons.model.roadmap import PAPER_STEPS
+from convnext_lessons.model.roadmap import PAPER_STEPS, paper_after
 from convnext_lessons.runs.records import Experiment, RunRecord, group_name, reference_runs
 from convnext_lessons.system.errors import CourseError
 
 LEVEL = 0.05  # of all comparisons of a family together: the chance to call any difference real where none is
+
+PAPER_SEEDS = 3  # behind each mean and spread of the paper's Table 10
 
 POWER = 0.8  # what "would find" means: four times out of five
 
@@ -145,6 +147,19 @@ def compare_groups(groups: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
         interval = (None, None) if test is None else map(float, test.confidence_interval(1 - level))
         found.append(Difference(name, than, points, *interval, p))
     return tuple(found)
+
+
+def paper_interval(step: int) -> tuple[float, tuple[float, float]]:
+    """What the paper's accuracies say of a step of it against the step before: points, and Welch's interval of 95 %
+    around them, from mean and spread of ``PAPER_SEEDS`` runs each."""
+    from scipy import stats
+
+    before, after = (paper_after(number) for number in (step - 1, step))
+    variances = [paper.spread**2 / PAPER_SEEDS for paper in (before, after)]
+    freedom = sum(variances) ** 2 * (PAPER_SEEDS - 1) / sum(variance**2 for variance in variances)
+    reach = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * sum(variances) ** 0.5
+    points = after.accuracy - before.accuracy
+    return points, (points - reach, points + reach)
 
 
 def describe_position(run: RunRecord, stored: Iterable[RunRecord]) -> str | None:

@@ -163,6 +163,20 @@ def test_every_cell_runs_in_the_browser(executed):
     assert [cell["count"] for cell in executed] == list(range(1, len(executed) + 1)), json.dumps(executed)
 
 
+def test_nothing_asks_about_news(page, executed):
+    assert "news" not in " ".join(page.locator(".Toastify").all_inner_texts()).lower()
+
+
+def test_every_answer_fits_its_button(page, executed):
+    show_cell(page, place_of(executed, "Predictions"))
+    page.locator(".widget-toggle-button", has_text="a little down").first.wait_for(timeout=20_000)
+    cut = page.eval_on_selector_all(
+        ".widget-toggle-button",
+        "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)",
+    )
+    assert cut == []
+
+
 def test_predictions_are_kept(page, executed, server_data):
     show_cell(page, place_of(executed, "Predictions"))
     button = page.locator(".widget-toggle-button", has_text="up a lot").first

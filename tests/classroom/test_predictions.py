@@ -5,6 +5,7 @@ import pytest
 from convnext_lessons.classroom import predictions
 from convnext_lessons.classroom.predictions import (
     ANSWERS,
+    CANNOT_TELL,
     OUR_ACCURACY,
     PAPER_ACCURACY,
     QUESTIONS,
@@ -16,7 +17,7 @@ from convnext_lessons.classroom.predictions import (
     read_predictions,
     score,
 )
-from convnext_lessons.model import COSTS, LAST_STEP, PAPER_STEPS, UnknownStep
+from convnext_lessons.model import COSTS, LAST_STEP, PAPER_STEPS, TimeRatio, UnknownStep
 from convnext_lessons.runs.significance import Difference, StepGains
 
 MEMORY = "activation memory, training"
@@ -25,7 +26,7 @@ MEMORY = "activation memory, training"
 @pytest.fixture
 def equal_times(monkeypatch):
     """Every network takes as long as every other."""
-    monkeypatch.setattr(predictions, "time_network", lambda model: type("Timing", (), {"seconds": 0.1})())
+    monkeypatch.setattr(predictions, "time_ratio", lambda before, after: TimeRatio(1.0, 0.98, 1.02, "here"))
 
 
 def test_what_is_predicted_is_kept_and_taken_back(own_place):
@@ -129,13 +130,43 @@ def test_a_step_is_graded(equal_times):
     assert graded._repr_html_().count("<tr>") == len(QUESTIONS) + 1
 
 
-@pytest.mark.parametrize(("p", "answer"), [(0.04, "up a lot"), (0.06, "equal"), (None, "equal")])
-def test_what_the_runs_do_not_resolve_counts_as_equal(p, answer, equal_times, monkeypatch):
-    differences = (None, None, None, Difference("step 4", "step 3", 4.0, 1.0, 7.0, p))
-    monkeypatch.setattr(predictions, "compare_steps", lambda: StepGains({}, differences, LAST_STEP))
+@pytest.mark.parametrize(
+    ("change", "interval", "answer"),
+    [
+        (0.3, (0.1, 0.5), "a little up"),
+        (0.8, (0.1, 1.5), "up a lot"),
+        (-0.8, (-1.5, -0.1), "down a lot"),
+        (0.1, (-0.15, 0.2), "equal"),
+        (0.15, (0.1, 0.2), "equal"),
+        (0.1, (-0.3, 0.5), CANNOT_TELL),
+        (0.0, (-0.3, 0.1), CANNOT_TELL),
+        (0.0, (None, None), CANNOT_TELL),
+    ],
+)
+def test_what_is_measured_is_judged_by_its_interval(change, interval, answer):
+    assert predictions._measured(change, interval, equal=0.2, a_lot=0.5) == answer
+
+
+def test_nobody_is_graded_by_what_nobody_can_tell(equal_times, monkeypatch):
+    unclear = Difference("step 4", "step 3", 4.0, -1.0, 9.0, 0.06)
+    groups = {"step 3": [50.0, 51.0], "step 4": [54.0, 55.0]}
+    monkeypatch.setattr(predictions, "compare_steps", lambda: StepGains(groups, (None,) * 3 + (unclear,), LAST_STEP))
+    predict(4, OUR_ACCURACY, "equal")
+    predict(4, "multiply-adds", "down a lot")
     graded = score(4)
-    assert [row.answer for row in graded.rows if row.question == OUR_ACCURACY] == [answer]
-    assert "Nothing was predicted for step 4." in repr(graded)
+    (row,) = [row for row in graded.rows if row.question == OUR_ACCURACY]
+    assert (row.answer, row.graded, row.points) == (CANNOT_TELL, False, 0.0)
+    assert (graded.points, graded.predicted) == (1.0, 1)
+    assert "equal (not graded)" in repr(graded) and "equal (not graded)" in graded._repr_html_()
+    assert "1 of 1 points for step 4." in repr(graded)
+
+
+def test_a_lot_begins_where_the_seeds_can_tell(equal_times, monkeypatch):
+    groups = {"step 3": [50.0, 51.0, 52.0], "step 4": [52.5, 53.5, 54.5]}
+    small = Difference("step 4", "step 3", 2.5, 0.5, 4.5, 0.02)
+    monkeypatch.setattr(predictions, "compare_steps", lambda: StepGains(groups, (None,) * 3 + (small,), LAST_STEP))
+    answers = {row.question: row.answer for row in score(4).rows}
+    assert answers[OUR_ACCURACY] == "a little up"
 
 
 def test_text_in_the_table_is_escaped():
@@ -161,7 +192,7 @@ def test_a_step_that_the_paper_does_not_report_is_not_graded(step, refuses):
 def test_every_step_of_the_paper_is_graded(step, equal_times):
     rows = score(step).rows
     assert [row.question for row in rows] == list(QUESTIONS)
-    assert all(row.answer in ANSWERS and row.change for row in rows)
+    assert all(row.answer in (*ANSWERS, CANNOT_TELL) and row.change for row in rows)
 
 
 def test_what_a_killed_kernel_left_is_swept(own_place):

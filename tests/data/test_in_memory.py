@@ -11,6 +11,7 @@ from PIL import Image
 
 from convnext_lessons.data import IMAGENETTE, ImagesError, NotDownloaded, in_memory, load_images, stand_in
 from convnext_lessons.data.datasets import IMAGEWOOF
+from convnext_lessons.runs import reference_runs
 from convnext_lessons.system import StorageError
 
 pytestmark = pytest.mark.usefixtures("full_mode")
@@ -57,6 +58,41 @@ def test_a_data_set_is_loaded_under_its_own_name(dataset, published):
     assert (images.source, images.classes) == (dataset.name, (next(iter(dataset.classes.values())),))
     assert images.note.startswith(dataset.title)
     assert (len(images.train), len(images.val)) == (2, 1)
+
+
+def photographs(dataset):
+    """Names and contents of a small archive whose pictures are twice as wide as high, black on the left half."""
+    picture = Image.new("RGB", (320, 160), "white")
+    picture.paste("black", (0, 0, 160, 160))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG")
+    place = next(iter(dataset.classes))
+    names = (f"train/{place}/0.JPEG", f"train/{place}/1.JPEG", f"val/{place}/0.JPEG")
+    return [(f"{dataset.folder}/{name}", buffer.getvalue()) for name in names]
+
+
+def test_imagenettes_photographs_are_squashed_as_those_of_the_stored_runs(publish, pack, tmp_path):
+    publish(IMAGENETTE, pack(photographs(IMAGENETTE), tmp_path / "imagenette.tgz"))
+    said = []
+    images = load_images("imagenette", 16, said.append)
+    assert images.note == "Imagenette v2, squashed to 160×160" == reference_runs(step=0)[0]["images"]["note"]
+    assert sum("squashed to 160×160, as those of the stored runs" in words for words in said) == 1
+    # All of the picture is there: a central square would lose the outer halves of its halves.
+    row = images.val[0, 0, 8].float()
+    assert (row < 128).sum() == (row > 128).sum() == 8
+
+
+def test_other_photographs_keep_their_proportions(publish, pack, tmp_path):
+    publish(IMAGEWOOF, pack(photographs(IMAGEWOOF), tmp_path / "imagewoof.tgz"))
+    images = load_images("imagewoof", 16, silent)
+    assert images.note == IMAGEWOOF.title
+
+
+def test_pictures_that_are_squashed_already_stay_as_they_are(tmp_path, full_mode):
+    path = tmp_path / "one.png"
+    Image.effect_noise((160, 160), 90).convert("RGB").save(path)
+    (plain,), (squashed,) = (in_memory._decode([path], 40, squash, set()) for squash in (0, 160))
+    assert torch.equal(plain, squashed)
 
 
 def test_unless_told_otherwise_it_is_imagenette(published):

@@ -9,7 +9,6 @@ from convnext_lessons.experiments.benchmark import (
     measure_networks,
     measure_steps,
     peers,
-    time_in_turns,
 )
 from convnext_lessons.model import LAST_STEP
 from convnext_lessons.runs import read_measurements
@@ -30,21 +29,6 @@ def test_peers_are_the_same_networks():
     assert set(counts["11"].values()) == {28_589_128}
 
 
-def test_two_take_turns_and_the_first_round_is_left_out(monkeypatch):
-    clock, calls = [0.0], []
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: clock[0])
-
-    def spend(name, seconds):
-        def once():
-            calls.append(name)
-            clock[0] += seconds
-
-        return once
-
-    assert time_in_turns(spend("ours", 1), spend("theirs", 3), rounds=4) == [3.0] * 4
-    assert calls == ["theirs", "ours", "ours", "theirs"] * 2 + ["theirs", "ours"]
-
-
 def test_every_end_is_held_against_every_peer():
     ratios = measure_networks(rounds=1, side=32, batch=2, progress=silent)
     assert len(ratios) == 2 * 2 + 2 * 3
@@ -53,7 +37,8 @@ def test_every_end_is_held_against_every_peer():
 
 def test_every_step_is_held_against_the_first():
     ratios = measure_steps(rounds=2, side=32, batch=2, progress=silent)
-    assert list(ratios) == [str(step) for step in range(1, LAST_STEP + 1)]
+    assert set(ratios) >= {"3a", "6a", *(str(step) for step in range(1, LAST_STEP + 1))}
+    assert not {"0", "3b", "11b"} & set(ratios)
     assert all(len(values) == 2 and min(values) > 0 for values in ratios.values())
 
 

@@ -1,4 +1,3 @@
-import itertools
 import statistics
 
 import nbformat
@@ -20,21 +19,18 @@ from convnext_lessons.experiments.collections import (
     CollectionStore,
     choose_variant,
     make_collection,
-    make_times,
     missing_runs,
     pilot_table,
     pocket_runs,
     summarize_pilot,
 )
-from convnext_lessons.model import LAST_STEP, architecture_after, step_of
-from convnext_lessons.model.cost import Timing
+from convnext_lessons.model import architecture_after, step_of
 from convnext_lessons.runs import (
     POCKET,
     REHEARSAL,
     Experiment,
     RunStore,
     make_experiment,
-    read_measurements,
     reference_runs,
 )
 from convnext_lessons.runs.records import SCHEMA
@@ -162,25 +158,6 @@ def test_all_eight_subsets_have_runs():
         }
         tried |= {frozenset(getattr(architecture_after(step), field)) for step in (whole, kept)}
         assert len(tried) == 8
-
-
-def test_times_are_medians_of_rounds(tmp_path, monkeypatch):
-    spent = itertools.count(1)
-    monkeypatch.setattr("convnext_lessons.runs.records.reference_folder", lambda: tmp_path)
-    monkeypatch.setattr(collections, "build", lambda architecture: None)
-    monkeypatch.setattr(
-        collections,
-        "time_network",
-        lambda network, training: Timing(float(next(spent)), {}, {}, "a device", 2, 4, training),
-    )
-    make_times(rounds=3, progress=lambda words: None)
-    kept = read_measurements("times")
-    # In each round every network's forward pass, then every network's training step: the median is the second round's.
-    networks = LAST_STEP + 1
-    assert list(kept["forward"]) == list(kept["training"]) == [str(step) for step in range(networks)]
-    assert kept["forward"]["0"] == 2 * networks + 1
-    assert kept["training"][str(LAST_STEP)] == 4 * networks
-    assert kept["device"] == {"name": "a device", "threads": 2} and kept["batch_size"] == 4
 
 
 # What is stored, held against what the course says of it --------------------------------------------------------------

@@ -5,6 +5,7 @@ import pytest
 from convnext_lessons.classroom import predictions
 from convnext_lessons.experiments.benchmark import benchmark_tables
 from convnext_lessons.figures import (
+    costs,
     draw_changes,
     draw_costs,
     draw_design,
@@ -12,7 +13,7 @@ from convnext_lessons.figures import (
     draw_summary,
     draw_sweep,
 )
-from convnext_lessons.model import COSTS, LAST_STEP, architecture_after, count
+from convnext_lessons.model import COSTS, LAST_STEP, TimeRatio, architecture_after, count
 from convnext_lessons.model.cost import Cost, CostKind, Layer
 
 
@@ -37,7 +38,18 @@ def test_costs_tell_old_and_new_and_how_much(is_drawn):
         before, after = kind.of(old), kind.of(new)
         change = f"{kind.title} {before / kind.unit:.4g} → {after / kind.unit:.4g} {kind.unit_name}"
         assert f"{change} ({after / before - 1:+.0%})" in plot.alt
-    assert "activation memory" in plot.alt and "measured time" in plot.alt
+    assert "activation memory" in plot.alt and "time of a training step × " in plot.alt
+
+
+def test_the_time_has_its_interval(monkeypatch, is_drawn):
+    monkeypatch.setattr(costs, "time_ratio", lambda *pair: TimeRatio(1.2, 1.1, 1.4, "a machine"))
+    plot = draw_costs(thin(3), thin(4), image_size=64)
+    panel = plot.figure.axes[len(COSTS)]
+    assert panel.get_title() == "time of a training step\n× 1.20 (1.10 to 1.40)"
+    assert panel.get_xlabel() == "a machine"
+    assert [bar.get_height() for bar in panel.patches] == [1, 1.2]
+    (segment,) = panel.collections[0].get_segments()
+    assert segment[:, 1] == pytest.approx([1.1, 1.4])
 
 
 def test_costs_are_drawn_stage_by_stage():
@@ -91,7 +103,7 @@ def weights(step):
     return 4 * count(architecture_after(step)).params
 
 
-def test_another_cost_has_a_panel_beside_the_measured_time(another_cost, is_drawn):
+def test_another_cost_has_a_panel_beside_the_time(another_cost, is_drawn):
     plot = draw_costs(thin(3), thin(4), image_size=64)
     assert is_drawn(plot)
     old, new = (4 * count(thin(step), 64).params / 1e6 for step in (3, 4))
@@ -99,7 +111,7 @@ def test_another_cost_has_a_panel_beside_the_measured_time(another_cost, is_draw
     assert [title.split("\n")[0] for title in titles(plot)] == [
         *(kind.title for kind in COSTS),
         "memory for weights",
-        "measured time, forward",
+        "time of a training step",
         *[""] * (len(COSTS) % 2),  # an empty place in the last row
     ]
     assert plot.figure.axes[len(COSTS) + 1].get_xlabel()
@@ -148,7 +160,7 @@ def test_another_cost_is_a_question_about_every_step(another_cost, monkeypatch):
     spec.loader.exec_module(again)
     kinds, others = predictions.QUESTIONS[: len(COSTS)], predictions.QUESTIONS[len(COSTS) :]
     assert list(again.QUESTIONS) == [*kinds, KIND.title, *others]
-    monkeypatch.setattr(again, "time_network", lambda model: type("Timing", (), {"seconds": 0.1})())
+    monkeypatch.setattr(again, "time_ratio", lambda before, after: TimeRatio(1.0, 0.98, 1.02, "here"))
     again.predict(4, KIND.title, "down a lot")
     graded = again.score(4)
     (row,) = [row for row in graded.rows if row.question == KIND.title]

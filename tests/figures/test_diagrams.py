@@ -23,6 +23,11 @@ def polygons(diagram):
     return [item for item in diagram.items if item[0] == "polygon"]
 
 
+def parts(strip):
+    """The polygons of a strip that stand for something of the network, without stream and legend."""
+    return [polygon for polygon in polygons(strip) if polygon[5]]
+
+
 def width(polygon):
     xs = [x for x, _ in polygon[1]]
     return max(xs) - min(xs)
@@ -31,15 +36,26 @@ def width(polygon):
 @pytest.mark.parametrize("label", LABELS)
 def test_every_step_can_be_drawn(label):
     assert "block" in draw_block(thin(label), stage=4, block=1).alt.lower()
-    assert len(polygons(draw_network(thin(label), image_size=64))) >= 18
+    assert len(parts(draw_network(thin(label), image_size=64))) >= 18
 
 
 def test_only_what_changed_is_marked():
     assert marked(draw_block(thin(6), thin(7))) == ["◆ ReLU"] * 3 + ["◆ GELU"] * 3
     assert marked(draw_block(thin(6), thin(6))) == []
     diagram = draw_block(thin(8), thin(9))
-    assert marked(diagram) == ["◆ BatchNorm"] * 2  # the two that went; nothing is new
+    # The two norms that went, and the convolutions before them, which have a bias now.
+    assert marked(diagram) == ["◆ 1×1 conv", "◆ BatchNorm"] * 2 + ["◆ 1×1 conv"] * 2
+    assert [text for text in words(diagram) if "+ bias" in text] == ["12 → 48 + bias", "48 → 12 + bias"]
     assert marked(draw_block(thin(10), thin(11), stage=2, block=1)).count("◆ identity") == 1
+
+
+def test_a_convolution_that_moves_is_marked_alone():
+    assert marked(draw_block(thin(4), thin(5))) == ["◆ 3×3 depthwise"] * 2
+
+
+def test_a_layer_scale_has_a_colour_of_its_own():
+    fills = {polygon[5].split(":")[0]: polygon[2] for polygon in polygons(draw_block(thin(11))) if polygon[5]}
+    assert fills["layer scale"] not in {fill for words, fill in fills.items() if words != "layer scale"}
 
 
 def test_a_wider_convolution_counts_as_changed_but_not_its_norm():
@@ -78,14 +94,35 @@ def test_both_sides_have_one_scale():
 
 
 def test_a_strip_has_a_part_for_every_block_and_separate_downsampling():
-    assert len(polygons(draw_network(thin(0)))) == 1 + 16 + 1
-    assert len(polygons(draw_network(thin(11)))) == 1 + 18 + 3 + 1
+    assert len(parts(draw_network(thin(0)))) == 1 + 16 + 1
+    assert len(parts(draw_network(thin(11)))) == 1 + 18 + 3 + 1
+    assert words(draw_network(thin(11))).count("2×2 /2") == words(draw_network(thin(11))).count("LayerNorm") == 3
 
 
 def test_a_strip_marks_the_stages_that_changed():
     assert marked(draw_network(thin(0), thin(1))) == ["◆ stage 2", "◆ stage 3"]
     edges = [polygon[3] for polygon in polygons(draw_network(thin(0), thin(1)))]
     assert edges.count(CHANGED) == 1 + 3  # a block less in stage 2, three more in stage 3
+
+
+@pytest.mark.parametrize("pair", [(2, "3a"), (3, 4), (9, 10)])
+def test_a_strip_marks_neither_what_it_cannot_show_nor_nearly_everything(pair):
+    assert marked(draw_network(*map(thin, pair))) == []
+
+
+def test_more_blocks_make_a_longer_strip():
+    diagram = draw_network(thin(0), thin(1))
+    blocks = [polygon for polygon in parts(diagram) if "block" in polygon[5]]
+    assert len(blocks) == 16 + 18
+    assert max(map(width, blocks)) == pytest.approx(min(map(width, blocks)))
+    ends = [max(x for x, _ in polygon[1]) for polygon in (blocks[15], blocks[-1])]
+    assert ends[0] < ends[1] < diagram.width
+
+
+def test_an_hourglass_is_straight_where_channels_go_in_and_out():
+    block = next(polygon for polygon in parts(draw_network(thin(0))) if "stage 4, block 2" in polygon[5])
+    upper = [y for _, y in block[1][:6]]
+    assert upper[0] == upper[1] == upper[4] == upper[5] < upper[2] == upper[3]
 
 
 def test_details_tell_shape_parameters_and_multiply_adds():

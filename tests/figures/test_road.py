@@ -17,7 +17,7 @@ from convnext_lessons.model import (
     roadmap,
 )
 from convnext_lessons.model.roadmap import Change, Step
-from convnext_lessons.runs import read_measurements, reference_runs
+from convnext_lessons.runs import reference_runs, stored_time_ratio
 
 LAST_TITLE = f"{PAPER_STEPS[-1]} {TITLES[PAPER_STEPS[-1]]}"  # of the paper
 
@@ -74,21 +74,23 @@ def test_the_summary_shows_every_step(is_drawn):
     assert len(plot.figure.axes) == 3 + len(COSTS)
 
 
-def test_the_summary_takes_the_time_of_a_step_relative_to_the_first():
-    plot, times = draw_summary(), read_measurements("times")["training"]
-    for number, seconds in times.items():
-        assert told(plot, f"{number} {TITLES[int(number)]}").endswith(f"training time × {seconds / times['0']:.2f}")
+def test_the_summary_takes_the_time_of_a_step_in_turns_with_the_first():
+    plot = draw_summary()
+    for number in range(LAST_STEP + 1):
+        time = stored_time_ratio(architecture_after(0), architecture_after(number))
+        assert told(plot, f"{number} {TITLES[number]}").endswith(f"training time {time}")
 
 
 def test_flops_and_time_shows_every_network(is_drawn):
     plot = draw_flops_and_time()
     assert is_drawn(plot)
     assert len(plot.figure.axes) == len(COSTS)
-    for words in ("step 0 4.089 × 10⁹, 25.56 × 10⁶", "step 3 5.268 × 10⁹", "step 11 4.456 × 10⁹", "images/s"):
+    for words in ("step 0 4.089 × 10⁹, 25.56 × 10⁶", "step 3 5.268 × 10⁹", "step 11 4.456 × 10⁹"):
         assert words in plot.alt
-    numbers = list(read_measurements("times")["training"])
     for panel in plot.figure.axes:
-        assert [text.get_text() for text in panel.texts] == numbers
+        assert [text.get_text() for text in panel.texts] == [str(step) for step in range(LAST_STEP + 1)]
+        medians = panel.containers[0].lines[0].get_ydata()
+        assert medians[4] == stored_time_ratio(architecture_after(0), architecture_after(4)).median
 
 
 # What is not known stays empty ----------------------------------------------------------------------------------------
@@ -144,23 +146,24 @@ def test_the_summary_leaves_blank_a_step_without_stored_runs(monkeypatch, is_dra
     assert "here" not in words and "paper 80.64 %" in words and "training time" in words
 
 
-def without_times_of(step):
-    """The stored times but for those of a step."""
-    times = read_measurements("times")
-    del times["training"][str(step)]
-    return lambda name: times
+@pytest.fixture
+def no_time_of_step_4(monkeypatch):
+    """The stored times but for those of step 4."""
+
+    def without(before, after):
+        return None if after == architecture_after(4) else stored_time_ratio(before, after)
+
+    monkeypatch.setattr(road, "stored_time_ratio", without)
 
 
-def test_the_summary_leaves_blank_a_step_without_stored_times(monkeypatch, is_drawn):
-    monkeypatch.setattr(road, "read_measurements", without_times_of(4))
+def test_the_summary_leaves_blank_a_step_without_stored_times(no_time_of_step_4, is_drawn):
     plot = draw_summary()
     assert is_drawn(plot)
     words = told(plot, f"4 {TITLES[4]}")
     assert "training time" not in words and "paper 80.64 %, here " in words
 
 
-def test_flops_and_time_leaves_out_a_step_without_stored_times(monkeypatch, is_drawn):
-    monkeypatch.setattr(road, "read_measurements", without_times_of(4))
+def test_flops_and_time_leaves_out_a_step_without_stored_times(no_time_of_step_4, is_drawn):
     plot = draw_flops_and_time()
     assert is_drawn(plot)
     assert "step 4 " not in plot.alt and "step 3 5.268" in plot.alt and "step 5 " in plot.alt

@@ -13,7 +13,6 @@ from convnext_lessons.model import (
     build,
     count,
     count_with_fvcore,
-    time_network,
 )
 from convnext_lessons.model.cost import MULTIPLY_ADDS, CostError, CostKind, stage_of
 from convnext_lessons.system import CourseError
@@ -320,37 +319,3 @@ def test_an_image_too_small_is_refused(counting, refuses):
 )
 def test_stages_of_ours_and_of_torchvisions(name, stage):
     assert stage_of(name) == stage
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_timing_tells_where_the_time_goes(training):
-    tiny = RESNET50.thinner(1 / 16).change(depths=(1, 1, 1, 1))
-    found = time_network(tiny, image_size=32, batch_size=2, training=training, device="cpu")
-    assert found.seconds > 0
-    assert list(found.stages) == STAGES
-    assert all(value > 0 for value in found.layers.values())
-    assert sum(found.stages.values()) == pytest.approx(sum(found.layers.values()) if training else found.seconds)
-    assert {"stem.0", "stem.1", "stem.2", "stem.3", "head.3"} < found.layers.keys()
-    assert (found.threads, found.batch_size, found.training) == (1, 2, training)
-
-
-def test_timing_leaves_a_network_as_it_was():
-    network = build(RESNET50.thinner(1 / 16)).eval()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    time_network(network, image_size=32, batch_size=2, training=True, device="cpu")
-    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-    assert not network.training
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_an_architecture_is_timed_once_and_a_network_anew():
-    tiny = RESNET50.thinner(1 / 16).change(depths=(1,))
-    settings = {"image_size": 32, "batch_size": 2, "device": "cpu"}
-    assert time_network(tiny, **settings) is time_network(tiny.change(), **settings)
-    assert time_network(build(tiny), **settings) is not time_network(tiny, **settings)
-
-
-def test_attention_is_timed_although_it_has_children(full_mode):
-    found = time_network(torchvision.models.swin_t, image_size=64, batch_size=1)
-    attention = [seconds for name, seconds in found.layers.items() if name.endswith(".attn")]
-    assert len(attention) == 12 and min(attention) > 0

@@ -29,15 +29,15 @@ def test_grouped_convolutions_norms_layer_scale_and_stochastic_depth_have_words(
     network = build(thin(11), stochastic_depth=0.1)
     found = [row.words for row in describe_layers(network.stages[3][2].residual)]
     assert found == [
-        "7×7 depthwise, 96",
+        "7×7 depthwise, 96 + bias",
         "LayerNorm",
-        "1×1 conv, 96 → 384",
+        "1×1 conv, 96 → 384 + bias",
         "GELU",
-        "1×1 conv, 384 → 96",
+        "1×1 conv, 384 → 96 + bias",
         "layer scale",
         "stochastic depth, 0.1",
     ]
-    assert describe_layers(nn.Conv2d(8, 8, 3, groups=4))[0].words == "3×3 conv in 4 groups, 8"
+    assert describe_layers(nn.Conv2d(8, 8, 3, groups=4))[0].words == "3×3 conv in 4 groups, 8 + bias"
 
 
 def test_a_layer_knows_its_name_its_kind_its_channels_and_its_strips():
