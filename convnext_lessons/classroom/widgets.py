@@ -1,6 +1,5 @@
 """Sliders over the course's pictures, and predictions. Where no widget can live, each shows a picture in its place."""
 
-import base64
 import contextlib
 import functools
 import itertools
@@ -165,7 +164,4 @@ def _control(name, values, start):
 
 
 def _html_of(picture):
-    if isinstance(picture, Diagram):
-        return picture.svg()
-    png = base64.b64encode(picture.png()).decode()
-    return f'<img alt="{escape(picture.alt)}" src="data:image/png;base64,{png}">'
+    return picture.svg() if isinstance(picture, Diagram) else picture.html()

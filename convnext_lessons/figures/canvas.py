@@ -13,6 +13,7 @@ from matplotlib.patches import Polygon
 from PIL import Image
 
 from convnext_lessons.figures.palette import INK, PAPER_WHITE
+from convnext_lessons.system.settings import static_mode
 
 Point = tuple[float, float]
 
@@ -20,7 +21,7 @@ FONT = "DejaVu Sans, Verdana, sans-serif"
 
 
 class Diagram:
-    """Polygons, lines and words on a plane, in pixels from the top left; a group of polygons may tell its details.
+    """Polygons, lines and words on a plane, in pixels from the top left; a polygon may tell its details.
 
     Args:
         width, height: in pixels.
@@ -39,7 +40,7 @@ class Diagram:
         line: float = 1.0,
         tip: str | None = None,
     ) -> None:
-        """A filled polygon; ``tip`` appears in the picture's last line while the pointer is on it."""
+        """A filled polygon; ``tip`` appears in the picture's last line while the pointer or the keyboard is on it."""
         self.items.append(("polygon", points, fill, edge, line, tip))
 
     def box(self, x: float, y: float, width: float, height: float, fill: str, **style: Any) -> None:
@@ -67,8 +68,12 @@ class Diagram:
         """The picture as an SVG element that needs no JavaScript; its class names are its own."""
         body = [self._element(item) for item in self.items]
         name = "p" + hashlib.sha256("".join(body).encode()).hexdigest()[:10]
-        rules = (".tip{display:none}", "g:hover .tip{display:block}", "g:hover polygon{opacity:.75}")
-        style = " ".join(f".{name} {rule}" for rule in rules)
+        rules = (
+            ".tip{display:none}",
+            "g:hover .tip,g:focus .tip{display:block}",
+            "g:hover polygon,g:focus polygon{opacity:.75}",
+        )
+        style = " ".join(f".{name} {rule}".replace(",", f",.{name} ") for rule in rules)
         return (
             f'<svg class="{name}" role="img" aria-label="{escape(self.alt)}" xmlns="http://www.w3.org/2000/svg" '
             f'viewBox="0 0 {self.width:g} {self.height:g}" font-family="{FONT}" '
@@ -94,7 +99,7 @@ class Diagram:
         if not tip:
             return shape
         words = f'<text class="tip" x="8" y="{self.height - 8:g}" font-size="13" fill="{INK}">{escape(tip)}</text>'
-        return f"<g>{shape}{words}</g>"
+        return f'<g tabindex="0">{shape}{words}</g>'
 
     def png(self, scale: float = 1.6) -> bytes:
         """The picture as PNG bytes, ``scale`` times as many pixels on a side."""
@@ -121,7 +126,9 @@ class Diagram:
         return png_of(figure)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"text/html": self.svg(), "image/png": self.png(), "text/plain": self.alt}
+        # On pages to be read as an image, since sites such as GitHub cut elements of SVG out of HTML.
+        kind = "image/svg+xml" if static_mode() else "text/html"
+        return {kind: self.svg(), "image/png": self.png(), "text/plain": self.alt}
 
 
 def png_of(figure: Figure) -> bytes:

@@ -1,11 +1,14 @@
 """What every plot of the course is: a matplotlib figure in one manner, with a sentence beside it."""
 
+import base64
 from collections.abc import Sequence
+from html import escape
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convnext_lessons.figures.canvas import png_of
+from convnext_lessons.system.settings import static_mode
 
 WHITE = {"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8}  # behind words that lie on lines
 
@@ -20,8 +23,15 @@ class Plot:
         """The plot as PNG bytes."""
         return png_of(self.figure)
 
+    def html(self) -> str:
+        """The plot as an element of HTML, with its sentence."""
+        return f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{base64.b64encode(self.png()).decode()}">'
+
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"image/png": self.png(), "text/plain": self.alt}
+        if static_mode():
+            return {"image/png": self.png(), "text/plain": self.alt}
+        # JupyterLab shows an image/png without a sentence.
+        return {"text/html": self.html(), "text/plain": self.alt}
 
 
 def new_figure(

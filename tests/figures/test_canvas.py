@@ -48,5 +48,15 @@ def test_class_names_belong_to_one_drawing(diagram):
     assert names[0] == ElementTree.fromstring(diagram.svg()).get("class")
 
 
-def test_every_form_is_shown_where_it_can_be(diagram):
+def test_every_form_is_shown_where_it_can_be(diagram, monkeypatch):
     assert set(diagram._repr_mimebundle_()) == {"text/html", "image/png", "text/plain"}
+    monkeypatch.setenv("CONVNEXT_LESSONS_STATIC", "1")
+    assert set(diagram._repr_mimebundle_()) == {"image/svg+xml", "image/png", "text/plain"}
+
+
+def test_details_can_be_reached_with_the_keyboard(diagram):
+    root = ElementTree.fromstring(diagram.svg())
+    (group,) = root.iter("{http://www.w3.org/2000/svg}g")
+    assert group.get("tabindex") == "0"
+    name = root.get("class")
+    assert f".{name} g:focus .tip{{display:block}}" in root.find("{http://www.w3.org/2000/svg}style").text

@@ -12,9 +12,13 @@ def some_plot():
     return Plot(figure, "Three <values>.")
 
 
-def test_a_plot_shows_itself_as_a_png_with_a_sentence(is_drawn):
+def test_a_plot_shows_itself_with_a_sentence(is_drawn, monkeypatch):
     plot = some_plot()
     assert is_drawn(plot)
+    shown = plot._repr_mimebundle_()
+    assert shown["text/html"].startswith('<img alt="Three &lt;values&gt;." src="data:image/png;base64,')
+    assert shown["text/plain"] == "Three <values>."
+    monkeypatch.setenv("CONVNEXT_LESSONS_STATIC", "1")
     assert plot._repr_mimebundle_() == {"image/png": plot.png(), "text/plain": "Three <values>."}
 
 
