@@ -251,10 +251,10 @@ def bench(options):
 
 
 def picture(options):
-    """Draw the road, summed up, into data/road.png for the README."""
-    from convnext_lessons.experiments.road_picture import draw_road_picture
+    """Draw the README's pictures into data/."""
+    from convnext_lessons.experiments.readme_pictures import draw_readme_pictures
 
-    print(f"drawn: {draw_road_picture()}")
+    print(f"drawn: {', '.join(map(str, draw_readme_pictures()))}")
     return 0
 
 

@@ -136,7 +136,7 @@ def test_a_collection_is_made_by_so_many_processes(monkeypatch, capsys):
 
 
 def test_picture_says_where_it_drew_the_road(monkeypatch, capsys):
-    monkeypatch.setattr("convnext_lessons.experiments.road_picture.draw_road_picture", lambda: "data/road.png")
+    monkeypatch.setattr("convnext_lessons.experiments.readme_pictures.draw_readme_pictures", lambda: ["data/road.png"])
     assert main(["picture"]) == 0
     assert capsys.readouterr().out == "drawn: data/road.png\n"
 

@@ -166,5 +166,5 @@ def test_gains_go_over_the_papers_steps_alone():
     assert len(show_gains().rows) == 1 + len([step for step in STEPS if step.paper])
 
 
-def test_the_front_page_prints_what_the_steps_add():
-    assert show_gains().markdown() in (reference_folder().parent.parent / "README.md").read_text()
+def test_the_page_of_numbers_prints_what_the_steps_add():
+    assert show_gains().markdown() in (reference_folder().parent / "README.md").read_text()
