@@ -90,9 +90,8 @@ def draw_summary() -> Plot:
             panel.margins(x=0.2)
         else:
             bars = panel.barh(steps, values, color=POINTWISE)
-            panel.bar_label(
-                bars, [f"{value:.3g}" if math.isfinite(value) else "" for value in values], size=8, padding=2
-            )
+            numbers = [f"{value:.3g}" if math.isfinite(value) else "" for value in values]
+            panel.bar_label(bars, numbers, size=8, padding=6)
             panel.margins(x=0.25)
         panel.set_title(title, size=10)
         panel.grid(axis="y", color=STREAM, lw=0.4)
@@ -102,7 +101,7 @@ def draw_summary() -> Plot:
     for step, time in zip(steps, times, strict=True):
         if time:
             panels[-1].plot((time.low, time.high), (step, step), color=INK, lw=1.2)
-    panels[-1].set_xlabel(times[-1].source.replace(", ", "\n", 1) if times[-1] else "", size=8)
+    panels[-1].set_xlabel(times[-1].source.replace(", ", "\n").replace(" with", "\nwith") if times[-1] else "", size=8)
     seeds = min((len(values) for values in runs if values), default=0)
     panels[1].set_xlabel(f"{seeds} seeds, mean ± std" if seeds else "no stored runs", size=8)
     return Plot(
