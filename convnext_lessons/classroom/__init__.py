@@ -14,6 +14,7 @@ _MODULES = {
     "Predictions": "widgets",
     "check": "exercises",
     "check_layers": "layerwise",
+    "count_lines": "source",
     "check_value": "exercises",
     "open_lesson": "session",
     "repeat": "session",

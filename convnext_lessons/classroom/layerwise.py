@@ -32,38 +32,39 @@ def check_layers(yours: nn.Module | None, theirs: nn.Module, pictures: torch.Ten
         return TO_DO
     if not isinstance(yours, nn.Module):
         return f"Not yet: this is of type {type(yours).__name__}; make it a network, such as ConvNeXt()."
+    whose = "torchvision" if type(theirs).__module__.startswith("torchvision.") else "the other network"
     try:
         mine, others = _parameters(yours, pictures), _parameters(theirs, pictures)
-        fault = _load(mine, others)
+        fault = _load(mine, others, whose)
         if fault is None:
             # A layer's counterpart is the one that holds the same weights.
             partner = {name.rpartition(".")[0]: own.rpartition(".")[0] for own, name in zip(mine, others, strict=True)}
-            fault, compared = _compare(yours, theirs, pictures, partner)
+            fault, compared = _compare(yours, theirs, pictures, partner, whose)
     except (Exception, SystemExit) as error:  # whatever a half-finished network raises is part of the answer
         fault = f"it does not run ({in_a_line(error)})"
     if fault:
         return f"Not yet: {fault}."
-    return f"Well done: with torchvision's weights {compared} layers, one after the other, and all outputs are equal."
+    return f"Well done: with {whose}'s weights {compared} layers, one after the other, and all outputs are equal."
 
 
-def _load(mine, others):
+def _load(mine, others, whose):
     """Copy parameters; where one does not fit, a sentence about the first, and nothing is copied."""
     for number, ((my_name, own), (name, given)) in enumerate(zip(mine.items(), others.items(), strict=False), start=1):
         if _without_ones(own) != _without_ones(given):
             return (
-                f"tensor {number} of the weights is {my_name} {list(own.shape)}, where torchvision has {name} "
+                f"tensor {number} of the weights is {my_name} {list(own.shape)}, where {whose} has {name} "
                 f"{list(given.shape)}; is a layer missing, one too many, of another size, or never called"
             )
     if len(mine) != len(others):
         more = list(max(mine, others, key=len))[min(len(mine), len(others))]
-        return f"it has {len(mine)} tensors of weights, torchvision's {len(others)}; {more} has no counterpart"
+        return f"it has {len(mine)} tensors of weights, {whose} has {len(others)}; {more} has no counterpart"
     with torch.no_grad():
         for own, given in zip(mine.values(), others.values(), strict=True):
             own.copy_(given.reshape(own.shape))
     return None
 
 
-def _compare(yours, theirs, pictures, partner):
+def _compare(yours, theirs, pictures, partner, whose):
     """(a sentence about the first difference or None, how many layers were compared)"""
     mine, my_outputs = _run(yours, pictures)
     others, outputs = _run(theirs, pictures)
@@ -75,11 +76,11 @@ def _compare(yours, theirs, pictures, partner):
         my_name = f"{own} ({type(yours.get_submodule(own)).__name__})"
         got, gave = mine[own]
         if not _same(got, given):
-            return f"{my_name} gets another input than torchvision's {name}; {_place(before)}", compared
+            return f"{my_name} gets another input than {whose}'s {name}; {_place(before)}", compared
         if not _same(gave, put_out):
             other = in_a_line(theirs.get_submodule(name))
             return f"{my_name} is the first layer that differs: from an equal input it makes another output than " + (
-                f"torchvision's {name}, which is {other}; yours is {in_a_line(yours.get_submodule(own))}"
+                f"{whose}'s {name}, which is {other}; yours is {in_a_line(yours.get_submodule(own))}"
             ), compared
         before, compared = my_name, compared + 1
     if not _same(my_outputs, outputs):

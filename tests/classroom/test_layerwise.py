@@ -130,3 +130,8 @@ def test_a_norm_of_ones_own_is_no_obstacle():
 
     yours = broken(lambda network: setattr(network, "norm", ByHand(network.norm)))
     assert f"{2 + 4 * 4 + 3 * 2 + 1} layers" in check_layers(yours, theirs(), PICTURES)
+
+
+def test_the_course_s_own_network_is_not_called_torchvision():
+    assert check_layers(Own(), shared(), PICTURES).startswith("Well done: with the other network's weights")
+    assert "the other network has stages.0.0.residual.0.weight" in check_layers(Own(), shared(kernel_size=5), PICTURES)
