@@ -13,10 +13,13 @@ _MODULES = {
     "PredictionError": "predictions",
     "Predictions": "widgets",
     "check": "exercises",
+    "check_layers": "layerwise",
+    "count_lines": "source",
     "check_value": "exercises",
     "open_lesson": "session",
     "repeat": "session",
     "score": "predictions",
+    "total_score": "total",
 }
 
 __all__ = list(_MODULES)

@@ -10,6 +10,7 @@ from convnext_lessons.figures.comparison import Comparison, compare
 from convnext_lessons.figures.costs import draw_changes, draw_costs, draw_sweep
 from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
+from convnext_lessons.figures.downsampling import draw_downsampling
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.figures.reach import (
@@ -23,6 +24,7 @@ from convnext_lessons.figures.reach import (
 )
 from convnext_lessons.figures.road import draw_flops_and_time, draw_road, draw_summary
 from convnext_lessons.figures.sweeps import draw_groups_and_widths, draw_kernels, draw_relative_costs, draw_splits
+from convnext_lessons.figures.swin import draw_three_blocks
 from convnext_lessons.figures.tables import Table, show_gains
 from convnext_lessons.figures.techniques import (
     draw_altered,
@@ -79,6 +81,7 @@ __all__ = [
     "draw_curves",
     "draw_depth",
     "draw_design",
+    "draw_downsampling",
     "draw_early_losses",
     "draw_fields",
     "draw_flops_and_time",
@@ -107,6 +110,7 @@ __all__ = [
     "draw_stream",
     "draw_summary",
     "draw_sweep",
+    "draw_three_blocks",
     "draw_two_by_two",
     "draw_who_hears",
     "new_figure",
