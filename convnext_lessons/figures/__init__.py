@@ -22,6 +22,7 @@ from convnext_lessons.figures.reach import (
     draw_who_hears,
 )
 from convnext_lessons.figures.road import draw_flops_and_time, draw_road, draw_summary
+from convnext_lessons.figures.stems import draw_stems
 from convnext_lessons.figures.sweeps import draw_groups_and_widths, draw_kernels, draw_relative_costs, draw_splits
 from convnext_lessons.figures.tables import Table, show_gains
 from convnext_lessons.figures.techniques import (
@@ -104,6 +105,7 @@ __all__ = [
     "draw_seen_pixels",
     "draw_smoothed",
     "draw_splits",
+    "draw_stems",
     "draw_stream",
     "draw_summary",
     "draw_sweep",
