@@ -10,6 +10,7 @@ from convnext_lessons.figures.comparison import Comparison, compare
 from convnext_lessons.figures.costs import draw_changes, draw_costs, draw_sweep
 from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
+from convnext_lessons.figures.ends import draw_ends
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.figures.reach import (
@@ -81,6 +82,7 @@ __all__ = [
     "draw_depth",
     "draw_design",
     "draw_early_losses",
+    "draw_ends",
     "draw_fields",
     "draw_flops_and_time",
     "draw_groups_and_widths",
