@@ -13,6 +13,7 @@ from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_des
 from convnext_lessons.figures.ends import draw_ends
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
+from convnext_lessons.figures.prices import draw_positions_and_weights
 from convnext_lessons.figures.reach import (
     draw_fields,
     draw_live_shares,
@@ -98,6 +99,7 @@ __all__ = [
     "draw_network",
     "draw_norm_reach",
     "draw_outputs",
+    "draw_positions_and_weights",
     "draw_readers",
     "draw_rebuilt",
     "draw_rebuilt_and_cost",
