@@ -11,8 +11,10 @@ from convnext_lessons.figures.costs import draw_changes, draw_costs, draw_sweep
 from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
 from convnext_lessons.figures.downsampling import draw_downsampling
+from convnext_lessons.figures.ends import draw_ends
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
+from convnext_lessons.figures.prices import draw_positions_and_weights
 from convnext_lessons.figures.reach import (
     draw_fields,
     draw_live_shares,
@@ -23,6 +25,7 @@ from convnext_lessons.figures.reach import (
     draw_who_hears,
 )
 from convnext_lessons.figures.road import draw_flops_and_time, draw_road, draw_summary
+from convnext_lessons.figures.stems import draw_stems
 from convnext_lessons.figures.sweeps import draw_groups_and_widths, draw_kernels, draw_relative_costs, draw_splits
 from convnext_lessons.figures.swin import draw_three_blocks
 from convnext_lessons.figures.tables import Table, show_gains
@@ -83,6 +86,7 @@ __all__ = [
     "draw_design",
     "draw_downsampling",
     "draw_early_losses",
+    "draw_ends",
     "draw_fields",
     "draw_flops_and_time",
     "draw_groups_and_widths",
@@ -98,6 +102,7 @@ __all__ = [
     "draw_network",
     "draw_norm_reach",
     "draw_outputs",
+    "draw_positions_and_weights",
     "draw_readers",
     "draw_rebuilt",
     "draw_rebuilt_and_cost",
@@ -107,6 +112,7 @@ __all__ = [
     "draw_seen_pixels",
     "draw_smoothed",
     "draw_splits",
+    "draw_stems",
     "draw_stream",
     "draw_summary",
     "draw_sweep",
