@@ -50,6 +50,7 @@ from convnext_lessons.figures.values import (
     draw_rebuilt_and_cost,
     draw_stream,
 )
+from convnext_lessons.figures.windows import draw_windows
 
 __all__ = [
     "ACTIVATION",
@@ -109,6 +110,7 @@ __all__ = [
     "draw_sweep",
     "draw_two_by_two",
     "draw_who_hears",
+    "draw_windows",
     "new_figure",
     "show_gains",
 ]
