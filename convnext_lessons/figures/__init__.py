@@ -10,6 +10,7 @@ from convnext_lessons.figures.comparison import Comparison, compare
 from convnext_lessons.figures.costs import draw_changes, draw_costs, draw_sweep
 from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
+from convnext_lessons.figures.orders import draw_orders
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.figures.reach import (
@@ -95,6 +96,7 @@ __all__ = [
     "draw_mixed",
     "draw_network",
     "draw_norm_reach",
+    "draw_orders",
     "draw_outputs",
     "draw_readers",
     "draw_rebuilt",
