@@ -10,6 +10,7 @@ from convnext_lessons.figures.comparison import Comparison, compare
 from convnext_lessons.figures.costs import draw_changes, draw_costs, draw_sweep
 from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
+from convnext_lessons.figures.gates import draw_gates
 from convnext_lessons.figures.orders import draw_orders
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
@@ -84,6 +85,7 @@ __all__ = [
     "draw_early_losses",
     "draw_fields",
     "draw_flops_and_time",
+    "draw_gates",
     "draw_groups_and_widths",
     "draw_kernel_accuracies",
     "draw_kernels",
