@@ -12,6 +12,8 @@ from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
 from convnext_lessons.figures.downsampling import draw_downsampling
 from convnext_lessons.figures.ends import draw_ends
+from convnext_lessons.figures.gates import draw_gates
+from convnext_lessons.figures.orders import draw_orders
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.figures.prices import draw_positions_and_weights
@@ -55,6 +57,7 @@ from convnext_lessons.figures.values import (
     draw_rebuilt_and_cost,
     draw_stream,
 )
+from convnext_lessons.figures.windows import draw_windows
 
 __all__ = [
     "ACTIVATION",
@@ -89,6 +92,7 @@ __all__ = [
     "draw_ends",
     "draw_fields",
     "draw_flops_and_time",
+    "draw_gates",
     "draw_groups_and_widths",
     "draw_kernel_accuracies",
     "draw_kernels",
@@ -101,6 +105,7 @@ __all__ = [
     "draw_mixed",
     "draw_network",
     "draw_norm_reach",
+    "draw_orders",
     "draw_outputs",
     "draw_positions_and_weights",
     "draw_readers",
@@ -119,6 +124,7 @@ __all__ = [
     "draw_three_blocks",
     "draw_two_by_two",
     "draw_who_hears",
+    "draw_windows",
     "new_figure",
     "show_gains",
 ]
