@@ -12,6 +12,7 @@ from convnext_lessons.figures.curves import LiveCurve, draw_curves
 from convnext_lessons.figures.diagrams import DrawingError, draw_block, draw_design, draw_network
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
+from convnext_lessons.figures.ranking import draw_ranking
 from convnext_lessons.figures.reach import (
     draw_fields,
     draw_live_shares,
@@ -95,6 +96,7 @@ __all__ = [
     "draw_network",
     "draw_norm_reach",
     "draw_outputs",
+    "draw_ranking",
     "draw_readers",
     "draw_rebuilt",
     "draw_rebuilt_and_cost",
