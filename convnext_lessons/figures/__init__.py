@@ -17,6 +17,7 @@ from convnext_lessons.figures.orders import draw_orders
 from convnext_lessons.figures.palette import ACTIVATION, CHANGED, INK, NORM, POINTWISE, SOFT, SPATIAL, STREAM
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.figures.prices import draw_positions_and_weights
+from convnext_lessons.figures.ranking import draw_ranking
 from convnext_lessons.figures.reach import (
     draw_fields,
     draw_live_shares,
@@ -108,6 +109,7 @@ __all__ = [
     "draw_orders",
     "draw_outputs",
     "draw_positions_and_weights",
+    "draw_ranking",
     "draw_readers",
     "draw_rebuilt",
     "draw_rebuilt_and_cost",
