@@ -17,14 +17,14 @@ from convnext_lessons.system.settings import reference_folder
 from convnext_lessons.system.storage import atomic
 
 
-def draw_ends() -> Diagram:
+def draw_both_networks() -> Diagram:
     """The two ends of the road as strips of blocks."""
     return draw_network(architecture_after(0), architecture_after(PAPER_STEPS[-1]), names=("ResNet-50", "ConvNeXt-T"))
 
 
 # What each picture is drawn by, and the stored files that it shows.
 PICTURES: dict[str, tuple[Callable[[], Diagram | Plot], tuple[str, ...]]] = {
-    "networks.png": (draw_ends, ()),
+    "networks.png": (draw_both_networks, ()),
     "road.png": (draw_summary, ("pocket.jsonl", "bench.json")),
 }
 
