@@ -9,6 +9,7 @@ import base64
 import builtins
 import contextlib
 import io
+import symtable
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from convnext_lessons.classroom.notebooks import environment
 from convnext_lessons.classroom.widgets import Explorer
-from convnext_lessons.system.errors import CourseError
+from convnext_lessons.system.errors import CourseError, in_a_line
 
 CHANNEL_LEVELS, PIXELS = 32, 0.02  # where less than this share of pixels differs by more levels, pictures are alike
 
@@ -49,9 +50,11 @@ def replay(cells: Sequence[NotebookNode], images: str) -> Explorer:
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(code, "lesson", "exec"), names)
             explorer = names[_RESULT]
-            _compare(explorer, _picture_of(cells[-1]))
-        except Exception as error:
-            raise ReplayError(f"Its cells, run again, do not give it: {type(error).__name__}, {error}") from error
+            _compare(explorer.static(), _picture_of(cells[-1]))
+        except ReplayError:
+            raise
+        except Exception as error:  # a cell may fail in any way, such as by an assertion about other pictures
+            raise ReplayError(f"Its cells, run again, fail ({type(error).__name__}: {in_a_line(error)}).") from error
     return explorer
 
 
@@ -63,13 +66,21 @@ def code_behind(sources: Iterable[str]) -> str:
     comes from. What the last cell ends in gets a name."""
     *before, last = (ast.parse(_plain(source)) for source in sources)
     last.body[-1] = ast.Assign([ast.Name(_RESULT, ast.Store())], last.body[-1].value, lineno=0)
-    chosen, wanted = [last], _used(last)
-    for unit in reversed([unit for tree in before for unit in _units(tree)]):
-        stored = _stored(unit)
-        if stored & wanted:
-            chosen.append(unit)
-            wanted = (wanted - stored) | _used(unit)
-    return "\n".join(ast.unparse(ast.fix_missing_locations(unit)) for unit in reversed(chosen))
+    units = [unit for tree in before for unit in _units(tree)]
+    codes = [ast.unparse(ast.fix_missing_locations(unit)) for unit in (*units, last)]
+    names, called = [_names(code) for code in codes], set()
+    while True:
+        # From the last to the first, each used name from where it was bound last before. What a function uses may be
+        # bound behind the function too, and is therefore looked for from the end on.
+        chosen, wanted, inside = [], {_RESULT} | called, set()
+        for code, (bound, used, used_inside) in reversed(list(zip(codes, names, strict=True))):
+            if bound & wanted:
+                chosen.append(code)
+                wanted = (wanted - bound) | (used - bound)
+                inside |= used_inside
+        if inside <= called:
+            return "\n".join(reversed(chosen))
+        called |= inside
 
 
 def _plain(source):
@@ -90,24 +101,17 @@ def _units(tree):
     yield ast.Module(rest, [])
 
 
-def _stored(unit):
-    """The names that a unit binds at its top level."""
-    names = set()
-    for node in unit.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(name.asname or name.name).split(".")[0] for name in node.names}
-        else:
-            names |= {
-                inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
-            }
-    return names
-
-
-def _used(unit):
-    names = {node.id for node in ast.walk(unit) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return names - set(dir(builtins))
+def _names(code):
+    """The names that a unit binds, those of others that it uses, and those that its functions use."""
+    whole = symtable.symtable(code, "lesson", "exec")
+    bound = {name.get_name() for name in whole.get_symbols() if name.is_assigned() or name.is_imported()}
+    used = {name.get_name() for name in whole.get_symbols() if name.is_referenced()}
+    inside, tables = set(), whole.get_children()
+    for table in tables:
+        inside |= {name.get_name() for name in table.get_symbols() if name.is_global()}
+        tables += table.get_children()
+    builtin = set(dir(builtins))
+    return bound, used - builtin, inside - builtin
 
 
 def _ends_in_explorer(source):
@@ -124,13 +128,12 @@ def _picture_of(cell):
     return shown[-1] if shown else None
 
 
-def _compare(explorer, shown):
-    here = explorer.static()
+def _compare(here, shown):
     if here.alt != shown["text/plain"]:
-        raise ReplayError("its picture says something else than the lesson's.")
+        raise ReplayError("Its picture says something else than the lesson's.")
     one, other = (_pixels(png) for png in (here.png(), base64.b64decode(shown["image/png"])))
     if one.shape != other.shape or (abs(one - other).max(axis=2) > CHANNEL_LEVELS).mean() > PIXELS:
-        raise ReplayError("its picture looks different from the lesson's.")
+        raise ReplayError("Its picture looks different from the lesson's.")
 
 
 def _pixels(png):
