@@ -7,8 +7,9 @@ and asks no other host for anything.
 import io
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 
@@ -20,7 +21,7 @@ from convnext_lessons.publish.links import find_faults
 from convnext_lessons.publish.pages import page_of
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import CHECKOUT
-from convnext_lessons.system.storage import atomic_folder, storage_errors, sweep_parts
+from convnext_lessons.system.storage import locked, storage_errors, sweep_parts
 
 STATIC = Path(__file__).parent / "static"
 
@@ -33,7 +34,6 @@ class SiteError(CourseError):
 
 def make_site(
     folder: str | Path | None = None,
-    lessons: Iterable[Path] | None = None,
     kept: str | Path | None = None,
     report: Callable[[str], object] = print,
 ) -> Path:
@@ -41,7 +41,6 @@ def make_site(
 
     Args:
         folder: is replaced as a whole, once the new one stands; ``build/site`` of the checkout unless given.
-        lessons: the notebooks; all unless given.
         kept: the folder of explorers made before; ``build/explorers`` of the checkout unless given.
         report: is called with a line for every explorer.
 
@@ -56,22 +55,21 @@ def make_site(
     if not CHECKOUT:
         raise SiteError("The website is made from a clone of the course's repository; this package is not in one.")
     folder = Path(folder or CHECKOUT / "build" / "site").resolve()
-    lessons = list(list_lessons() if lessons is None else lessons)
+    lessons = list_lessons()
     explorers = freeze_lessons(lessons, Path(kept or CHECKOUT / "build" / "explorers"))
     for name, of_lesson in explorers.items():
         for cell, explorer in of_lesson.items():
             report(f"{name}, cell {cell + 1}: {explorer.report}")
-    sweep_parts(folder)
-    with atomic_folder(folder.with_name(f"{folder.name}.new")) as part:
-        source, files, pages = part / "source", part / "files", part / "pages"
-        _write_sources(source, files, lessons, explorers)
-        _run_sphinx(source, files, pages)
-        if faults := find_faults(pages):
-            raise SiteError(f"The website would have {len(faults)} faults; the first: {faults[0]}")
-        with storage_errors(folder.parent):
+    with locked(folder), storage_errors(folder.parent):
+        sweep_parts(folder)
+        with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as part:
+            source, files, pages = (Path(part) / name for name in ("source", "files", "pages"))
+            _write_sources(source, files, lessons, explorers)
+            _run_sphinx(source, files, pages)
+            if faults := find_faults(pages):
+                raise SiteError(f"The website would have {len(faults)} faults; the first: {faults[0]}")
             shutil.rmtree(folder, ignore_errors=True)
             pages.rename(folder)
-    shutil.rmtree(folder.with_name(f"{folder.name}.new"))
     return folder
 
 
@@ -159,6 +157,6 @@ def _run_sphinx(source, files, pages):
             sphinx.build()
     except SphinxError as error:
         raise SiteError(f"Sphinx cannot make the pages: {error}") from error
-    lines = [line for line in complaints.getvalue().splitlines() if line.strip()]
+    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", complaints.getvalue()).splitlines() if line.strip()]
     if lines:
-        raise SiteError(f"Sphinx complains {len(lines)} times; the first: {lines[0]}")
+        raise SiteError(f"Sphinx complains of {len(lines)} things; the first: {lines[0].removeprefix(f'{source}/')}.")
