@@ -51,6 +51,9 @@ lessons: install  ## execute every lesson on real pictures and keep its results,
 	$(RUN) run --in-place
 	$(RUN) picture
 
+site: install  ## make the website of the executed lessons in build/site
+	$(RUN) site
+
 doctor: install  ## say what this machine has and what is missing
 	$(RUN) doctor
 
@@ -77,4 +80,4 @@ engine: install  ## measure anew what the recipe's machinery costs; the machine 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons doctor pilot search reference reference-gpu sprints engine bench
+.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons site doctor pilot search reference reference-gpu sprints engine bench

@@ -15,6 +15,7 @@ from convnext_lessons.commands import (
     reference,
     run,
     shards,
+    site,
     stamp,
     train,
 )
@@ -189,6 +190,10 @@ def _parser():
 
     command(bench)
     command(picture)
+
+    added = command(site)
+    added.add_argument("--to", type=_name, metavar="DIR", help="is replaced as a whole (build/site, in the checkout)")
+
     command(stamp)
     command(doctor)
     return parser

@@ -258,6 +258,14 @@ def picture(options):
     return 0
 
 
+def site(options):
+    """Make the website of the executed lessons."""
+    from convnext_lessons.publish.site import make_site
+
+    print(f"made: {make_site(options.to)}; open its index.html, or put the folder onto any host.")
+    return 0
+
+
 def stamp(options):
     """Write the repository's address, from pyproject.toml, into every lesson: Colab badge and set-up cell."""
     from convnext_lessons.classroom.colab import repository_address

@@ -52,21 +52,32 @@ def without_stamp(source: str) -> str:
     return set_up_cell() if source.startswith(_SET_UP.partition("{")[0]) else _BADGE_LINE.sub("", source)
 
 
+def is_set_up(source: str) -> bool:
+    """Whether a cell is the set-up cell, whatever address is stamped into it."""
+    return without_stamp(source) == set_up_cell()
+
+
+def colab_address(url: str | None, name: str) -> str | None:
+    """Where Colab opens the lesson with this file name; None without a repository, and for those outside GitHub, which
+    is all that Colab opens from."""
+    if not url or "://github.com/" not in url:
+        return None
+    repository = url.split("://github.com/")[1].removesuffix(".git").rstrip("/")
+    return f"https://colab.research.google.com/github/{repository}/blob/HEAD/notebooks/{name}"
+
+
 def stamp(notebook: NotebookNode, name: str, url: str | None = None) -> None:
     """Give a lesson the set-up cell and the badge that belong to an address, in place of those that it has.
 
     Args:
         notebook: is changed.
         name: of its file.
-        url: of the repository; None takes the badge away. Colab opens notebooks from GitHub only, so another host gets
-            no badge.
+        url: of the repository; None takes the badge away, and so does one that ``colab_address`` has no address for.
     """
     for cell in notebook.cells:
         cell.source = without_stamp(cell.source)
-        if cell.source == set_up_cell():
+        if is_set_up(cell.source):
             cell.source = set_up_cell(url)
-    if url and "://github.com/" in url:
-        repository = url.split("://github.com/")[1].removesuffix(".git").rstrip("/")
-        target = f"https://colab.research.google.com/github/{repository}/blob/HEAD/notebooks/{name}"
+    if target := colab_address(url, name):
         title = notebook.cells[0]
         title.source = f"[![Open in Colab]({_BADGE})]({target})\n\n{title.source}"

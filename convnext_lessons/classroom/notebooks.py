@@ -63,6 +63,18 @@ def find_lesson(number: int) -> Path:
     raise LessonError(f"There is no lesson {number}; there are {there}.")
 
 
+def read_lesson(path: Path) -> NotebookNode:
+    """A lesson with its results.
+
+    Raises:
+        LessonError: the file cannot be read as a notebook.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # whatever is wrong with a file, nbformat has an exception of another kind for it
+        raise LessonError(f"{path} cannot be read as a notebook ({type(error).__name__}); fetch it again.") from error
+
+
 def copy_lessons(folder: str | Path) -> list[Path]:
     """Put a copy of every lesson into a folder, results cleared; a copy that is there is left as it is.
 
@@ -75,7 +87,7 @@ def copy_lessons(folder: str | Path) -> list[Path]:
         copy = folder / path.name
         if not copy.exists():
             with atomic(copy) as part:
-                nbformat.write(_without_results(_read(path)), part)
+                nbformat.write(_without_results(read_lesson(path)), part)
         copies.append(copy)
     return copies
 
@@ -95,7 +107,7 @@ def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real:
         StorageError: the copy cannot be written.
     """
     ensure_folder(to.parent)  # now, so that a folder that cannot be written shows before the lesson runs
-    notebook = _without_results(_read(path))
+    notebook = _without_results(read_lesson(path))
     fast = fast or fast_mode()
     limit = SECONDS_PER_FAST_CELL if fast else SECONDS_PER_CELL
     notebook.cells.append(nbformat.v4.new_code_cell(_TELL_SOURCES))
@@ -112,7 +124,7 @@ def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real:
         "CONVNEXT_LESSONS_DATA": str(data_folder()),
     }
     try:
-        with _environment(**settings):
+        with environment(**settings):
             client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise LessonError(_what_failed(path, notebook, error, limit)) from error
@@ -151,7 +163,7 @@ def stamp_lessons(url: str | None) -> list[Path]:
     """
     changed = []
     for path in list_lessons():
-        notebook = _read(path)
+        notebook = read_lesson(path)
         before = [cell.source for cell in notebook.cells]
         stamp(notebook, path.name, url)
         if before != [cell.source for cell in notebook.cells]:
@@ -163,15 +175,8 @@ def stamp_lessons(url: str | None) -> list[Path]:
 
 def is_fresh(path: Path) -> bool:
     """Whether a lesson's results come from its cells, network and stored runs as they are now."""
-    notebook = _read(path)
+    notebook = read_lesson(path)
     return notebook.metadata.get("convnext_lessons", {}).get("source_hash") == source_hash(notebook)
-
-
-def _read(path):
-    try:
-        return nbformat.read(path, as_version=4)
-    except Exception as error:  # whatever is wrong with a file, nbformat has an exception of another kind for it
-        raise LessonError(f"{path} cannot be read as a notebook ({type(error).__name__}); fetch it again.") from error
 
 
 def _without_results(notebook):
@@ -193,7 +198,8 @@ def _what_failed(path, notebook, error, limit):
 
 
 @contextlib.contextmanager
-def _environment(**settings) -> Iterator[None]:
+def environment(**settings: str) -> Iterator[None]:
+    """Environment variables as they should be in this block."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
+from convnext_lessons.classroom.frozen import STATES, Control, freeze, html_of, still
 from convnext_lessons.classroom.predictions import ANSWERS, QUESTIONS, predict, read_predictions
 from convnext_lessons.figures.canvas import Diagram
 from convnext_lessons.figures.costs import draw_sweep
@@ -71,9 +73,47 @@ class Explorer:
             # The controls' values do not fit together: say why in the place of the picture.
             self.view.value = f"<b>{escape(str(error))}</b>"
 
+    @property
+    def number_of_states(self) -> int:
+        """How many combinations the values of its controls have."""
+        return math.prod(len(control.options) for control in self.controls.values())
+
     def static(self) -> Picture:
         """What stands for the controls on a page."""
         return self._drawn(*self._now()) if self._static is None else self._static
+
+    def frozen(self) -> str:
+        """All states as HTML that moves without a kernel, for pages and slides; see ``frozen``.
+
+        An explorer of more than ``frozen.STATES`` states, or too heavy a one, becomes the picture that stands for it,
+        with a sentence that says so.
+        """
+        number = self.number_of_states
+        if number > STATES:
+            why = f"Its {number:,} settings are too many for a page; this explorer moves in the notebook."
+            return still(self.task, html_of(self.static()), why)
+        controls = [
+            Control(
+                name,
+                [label for label, _ in control.options],
+                control.index,
+                ordered=isinstance(control, ipywidgets.SelectionSlider),
+            )
+            for name, control in self.controls.items()
+        ]
+        options = [control.options for control in self.controls.values()]
+        states = [self._frozen_state(chosen) for chosen in itertools.product(*options)]
+        why = "Its pictures are too large for a page; this explorer moves in the notebook."
+        return freeze(self.task, controls, states) or still(self.task, html_of(self.static()), why)
+
+    def _frozen_state(self, chosen):
+        """(HTML, sentence) of one choice, which is a label and a value for each control."""
+        labels = ", ".join(f"{name} {label}" for name, (label, _) in zip(self.controls, chosen, strict=True))
+        try:
+            picture = self._drawn(*(value for _, value in chosen))
+        except CourseError as error:
+            return f"<b>{escape(str(error))}</b>", f"{labels}: {error}"
+        return html_of(picture), f"{labels}: {picture.alt}"
 
     def _ipython_display_(self):
         if static_mode():
@@ -147,7 +187,7 @@ class Predictions:
             display(ipywidgets.VBox(list(self.controls.values())))
             return
         rows = [(question, *["○"] * len(ANSWERS)) for question in QUESTIONS]
-        display(Table(("", *ANSWERS), rows))
+        display(Table(("question", *ANSWERS), rows))
 
 
 def _values(values):
