@@ -22,7 +22,7 @@ SEEDS_WITH_GPU = 3
 
 
 def open_lesson(
-    step: int | str, scale: str | None = None, source: str | Path | None = None
+    step: int | str, scale: str | None = None, source: str | Path | None = None, epochs: int | None = None
 ) -> tuple[torch.device, Recipe, Images]:
     """Get ready for a lesson, and say in plain words what this machine will do.
 
@@ -30,6 +30,7 @@ def open_lesson(
         step: the road's step that the lesson takes.
         scale: ``"pocket"`` or ``"lesson"``; pocket without a GPU and lesson with one unless given.
         source: of the pictures, see ``data.load_images``: a data set by name, or a folder of your own.
+        epochs: that the lesson trains, where it does not follow the recipe to its end.
 
     Returns:
         (device, recipe, images)
@@ -53,8 +54,11 @@ def open_lesson(
         again = f'open_lesson(step={step}, scale="pocket")'
         print(f"The stored runs to compare with are of pocket scale: {again} trains like them.")
     print(f"Pictures: {images.note}, {len(images.train):,} to train and {len(images.val):,} to validate.")
-    seconds = estimate_seconds(make_experiment(step, recipe), images, device)
-    print(f"One training run of step {step} will take about {max(2, round(seconds))} seconds here.")
+    seconds = (
+        estimate_seconds(make_experiment(step, recipe), images, device) * (epochs or recipe.epochs) / recipe.epochs
+    )
+    part = f"The {epochs} epochs that you train" if epochs else f"One training run of step {step}"
+    print(f"{part} will take about {max(2, round(seconds))} seconds here.")
     return device, recipe, images
 
 

@@ -20,12 +20,12 @@ class Total:
 
     @property
     def predicted(self) -> int:
-        """How many questions were answered."""
+        """How many questions were answered and can be graded."""
         return sum(found.predicted for found in self.scores)
 
     def by_question(self) -> dict[str, tuple[float, int]]:
-        """(points, answers) for each kind of question, over all lessons."""
-        answered = [row for found in self.scores for row in found.rows if row.predicted is not None]
+        """(points, graded answers) for each kind of question, over all lessons."""
+        answered = [row for found in self.scores for row in found.rows if row.graded]
         rows = {question: [row for row in answered if row.question == question] for question in QUESTIONS}
         return {question: (sum(row.points for row in found), len(found)) for question, found in rows.items()}
 

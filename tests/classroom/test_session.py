@@ -52,6 +52,14 @@ def test_a_lesson_opens_with_plain_words(capsys):
         assert recipe is POCKET and "no GPU found" in printed
 
 
+def test_the_time_is_that_of_the_epochs_that_are_trained(monkeypatch, capsys):
+    monkeypatch.setattr(session, "estimate_seconds", lambda experiment, *_: 100.0 * experiment.recipe.epochs)
+    open_lesson(step=11, scale="rehearsal", epochs=2)
+    assert "The 2 epochs that you train will take about 200 seconds here." in capsys.readouterr().out
+    open_lesson(step=11, scale="rehearsal")
+    assert "One training run of step 11 will take about 1600 seconds here." in capsys.readouterr().out
+
+
 def test_the_scale_can_be_chosen(capsys):
     assert open_lesson(step=4, scale="lesson")[1].name == "lesson"
     assert 'open_lesson(step=4, scale="pocket") trains like them' in capsys.readouterr().out
