@@ -1,7 +1,7 @@
 """Lessons on Colab: the set-up cell that all of them share, and the badges of whoever hosts the course.
 
 Where the course lives is said once, as ``Repository`` under ``[project.urls]`` of pyproject.toml. Until it is said,
-there are no badges, and the set-up cell takes a bundle that its user uploads.
+there are no badges, and the set-up cell takes a bundle that its user uploads (``make colab-bundle``).
 """
 
 import re
@@ -12,18 +12,21 @@ from nbformat import NotebookNode
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import CHECKOUT
 
-BUNDLE = "convnext_lessons-*.whl"
-
 # Without dependencies: what Colab has of torch, numpy and ipywidgets stays as it is.
 _SET_UP = """\
-from importlib.util import find_spec
+import importlib.util
 
-if not (find_spec("convnext_lessons") and find_spec("fvcore")):
-    if "google.colab" not in str(get_ipython()):
-        raise SystemExit("The course is not installed here: start with `make lab`, or `pip install -e .`")
-    !pip install -q --no-deps {source} && pip install -q fvcore"""
+if not importlib.util.find_spec("convnext_lessons"):
+    assert "google.colab" in str(get_ipython()), "The course is not installed: `make lab`, or `pip install -e .`"
+"""
 
-_NO_BUNDLE = ' || echo "Upload the course bundle first."'
+# The newest bundle among Colab's files and those of a mounted Drive, or the one that the upload dialog brings.
+_BUNDLE = """\
+    found = !ls -t convnext_lessons*.whl drive/MyDrive/convnext_lessons*.whl 2>/dev/null
+    bundle = found[0] if found else next(iter(importlib.import_module("google.colab.files").upload()))
+    !PYTHONPATH="{bundle}" python -m convnext_lessons.install "{bundle}\""""
+
+_ADDRESS = "    !pip install -q --no-deps git+%s && pip install -q fvcore"
 
 _BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -44,12 +47,12 @@ def repository_address() -> str | None:
 
 def set_up_cell(url: str | None = None) -> str:
     """The source of every lesson's first code cell."""
-    return _SET_UP.format(source=f"git+{url}") if url else _SET_UP.format(source=BUNDLE) + _NO_BUNDLE
+    return _SET_UP + (_ADDRESS % url if url else _BUNDLE)
 
 
 def without_stamp(source: str) -> str:
     """The source of a cell as it is where no address is set."""
-    return set_up_cell() if source.startswith(_SET_UP.partition("{")[0]) else _BADGE_LINE.sub("", source)
+    return set_up_cell() if source.startswith(_SET_UP) else _BADGE_LINE.sub("", source)
 
 
 def is_set_up(source: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from convnext_lessons.classroom.colab import set_up_cell
 from convnext_lessons.classroom.notebooks import find_lesson
@@ -77,6 +78,32 @@ def test_a_lesson_runs_from_its_bundle_and_changes_nothing_of_colabs(number, con
     assert any("stored" in found.get("text/plain", "") for found in data)
 
 
-def test_without_a_bundle_the_set_up_cell_says_what_to_do(content):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(set_up_cell())])
-    assert "Upload the course bundle first." in texts(run(notebook, content).cells[0])
+def set_up(folder):
+    """What the set-up cell says, and whether the course can be imported behind it."""
+    behind = "from convnext_lessons.runs import reference_runs\nprint(len(reference_runs(step=4)))"
+    cells = [nbformat.v4.new_code_cell(source) for source in (set_up_cell(), behind)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    try:
+        run(notebook, folder)
+    except CellExecutionError:
+        return texts(notebook.cells[0]), False
+    return texts(notebook.cells[0]), texts(notebook.cells[1]).strip() == "5"
+
+
+def test_without_a_bundle_the_dialog_opens_and_any_name_will_do(content, monkeypatch):
+    monkeypatch.setenv("CHOSEN_FILE", BUNDLE)
+    said, there = set_up(content)
+    assert "The course is installed from" in said and "(1).whl" in said and there
+
+
+def test_a_bundle_in_the_drive_is_found(content):
+    (content / "drive" / "MyDrive").mkdir(parents=True)
+    shutil.copy(BUNDLE, content / "drive" / "MyDrive")
+    said, there = set_up(content)
+    assert "drive/MyDrive" in said and there
+
+
+def test_what_could_not_be_installed_is_said(content):
+    (content / "convnext_lessons-0.1.0-py3-none-any.whl").write_bytes(b"torn")
+    said, there = set_up(content)
+    assert "No module named" in said and not there
