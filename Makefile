@@ -42,7 +42,7 @@ test-colab: install colab-bundle  ## run lessons with Colab's versions, in an en
 colab-bundle: install  ## make the file to upload to Colab, while the course has no address
 	@rm -rf dist
 	$(ENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
-	@echo "Upload $$(ls dist/*.whl) to Colab's files, then open a lesson there."
+	@echo "Open a lesson on Colab and run it: it asks for $$(ls dist/*.whl), unless that is in your Drive already."
 
 stamp: install  ## write the address in pyproject.toml into the lessons: Colab badges and set-up cells
 	$(RUN) stamp
