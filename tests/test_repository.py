@@ -110,7 +110,8 @@ def tree_of(path):
 
 def test_the_package_is_nine_folders_and_the_command_line():
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(FOLDERS)
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli", "commands", "doctor", "install"}
+    modules = {"__init__", "__main__", "cli", "commands", "doctor", "install"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == modules
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if folder_of(path)], ids=lambda path: f"{path.stem}")

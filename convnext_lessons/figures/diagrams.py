@@ -315,12 +315,15 @@ def _changed_parts(before, after):
     marked = (set(), set())
     for stage in dict.fromkeys(part["stage"] for part in before + after):
         a, b = ([index for index, part in enumerate(view) if part["stage"] == stage] for view in (before, after))
-        shapes = ([view[i]["heights"] for i in places] for view, places in ((before, a), (after, b)))
-        matcher = SequenceMatcher(None, *shapes, autojunk=False)
+        shapes = [[view[i]["heights"] for i in places] for view, places in ((before, a), (after, b))]
+        # What is new stands at the end of a stage, or at its beginning where that has changed.
+        turn = -1 if shapes[0][:1] != shapes[1][:1] else 1
+        places = a[::turn], b[::turn]
+        matcher = SequenceMatcher(None, *(shape[::turn] for shape in shapes), autojunk=False)
         for verb, a0, a1, b0, b1 in matcher.get_opcodes():
             if verb != "equal":
-                marked[0].update(a[a0:a1])
-                marked[1].update(b[b0:b1])
+                marked[0].update(places[0][a0:a1])
+                marked[1].update(places[1][b0:b1])
     return marked
 
 

@@ -105,6 +105,14 @@ def test_a_strip_marks_the_stages_that_changed():
     assert edges.count(CHANGED) == 1 + 3  # a block less in stage 2, three more in stage 3
 
 
+def test_a_strip_marks_the_downsampling_layers_and_the_blocks_behind_them():
+    diagram = draw_network(thin(10), thin("11a"))
+    told = [polygon[5].split(":")[0] for polygon in parts(diagram) if polygon[3] == CHANGED]
+    blocks = [f"stage {stage}, block 1" for stage in (2, 3, 4)]
+    layers = [f"downsampling before stage {stage}" for stage in (2, 3, 4)]
+    assert sorted(told) == sorted(2 * blocks + layers)
+
+
 @pytest.mark.parametrize("pair", [(2, "3a"), (3, 4), (9, 10)])
 def test_a_strip_marks_neither_what_it_cannot_show_nor_nearly_everything(pair):
     assert marked(draw_network(*map(thin, pair))) == []
