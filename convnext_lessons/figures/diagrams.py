@@ -55,41 +55,41 @@ def draw_block(
     Raises:
         DrawingError: the network has no such block.
     """
-    views = [_block_view(model, stage, block) for model in (before, after) if model is not None]
-    marked = _changed_rows(*views) if after is not None else [set()]
+    views = [block_view(model, stage, block) for model in (before, after) if model is not None]
+    marked = changed_rows(*views) if after is not None else [set()]
     widest = max(max(view["c_in"], view["c_out"], *(row.c_out or 0 for row in view["residual"])) for view in views)
-    height = 172 + max(sum(_height(row) + 8 for row in view["residual"] + view["closing"]) for view in views)
-    titles = _titles(before, after, names)
-    described = "; then ".join(f"{_words(view['residual'])}, shortcut {_words(view['shortcut'])}" for view in views)
+    height = 172 + max(sum(height_of(row) + 8 for row in view["residual"] + view["closing"]) for view in views)
+    titles = titles_of(before, after, names)
+    described = "; then ".join(f"{in_words(view['residual'])}, shortcut {in_words(view['shortcut'])}" for view in views)
     picture = Diagram(COLUMN * len(views), height, f"Block {block} of stage {stage}: {described}.")
     for column, (view, title) in enumerate(zip(views, titles, strict=True)):
         heading = " · ".join(filter(None, (title, f"stage {stage}, block {block}")))
         picture.text(COLUMN * column + 10, 24, heading, size=15, bold=True)
         picture.text(COLUMN * column + 10, height - 30, view["sum"], color=SOFT)
-        _draw_column(picture, view, COLUMN * column, ROOM, ROOM / widest, marked[column])
+        draw_column(picture, view, COLUMN * column, ROOM, ROOM / widest, marked[column])
     return picture
 
 
 COLUMN, ROOM = 560, 190  # width of one block's diagram with shortcut and words, and of the layers in it
 
 
-def _draw_column(picture, view, left, room, scale, marked):
+def draw_column(picture, view, left, room, scale, marked):
     """One block from top to bottom; every layer as wide as its channels, those on the shortcut a third of that."""
     side = left + 140
     axis = side + 55 + room / 2
     words_at = axis + room / 2 + 12
     top = y = 50
-    _draw_stream(picture, axis, words_at, y, view["c_in"] * scale, f"in: {view['c_in']} × {view['size_in']}")
+    draw_stream_bar(picture, axis, words_at, y, view["c_in"] * scale, f"in: {view['c_in']} × {view['size_in']}")
     y += 12
     channels = view["c_in"]
 
     def layers(rows, y, channels):
         for row in rows:
             c_in, c_out = row.c_in or channels, row.c_out or channels
-            tall = _height(row)
+            tall = height_of(row)
             y += 8
-            _draw_layer(picture, row, axis, y, c_in * scale, c_out * scale, row in marked, view["tips"][row.name])
-            _label_layer(picture, words_at, y + tall / 2, row.words.split(", ", 1), row in marked)
+            draw_layer(picture, row, axis, y, c_in * scale, c_out * scale, row in marked, view["tips"][row.name])
+            label_layer(picture, words_at, y + tall / 2, row.words.split(", ", 1), row in marked)
             y, channels = y + tall, c_out
         return y, channels
 
@@ -97,39 +97,41 @@ def _draw_column(picture, view, left, room, scale, marked):
     picture.line([(axis, y), (axis, y + 36)], SOFT)
     y += 21
     picture.line([(axis - view["c_in"] * scale / 2, top + 6), (side, top + 6), (side, y), (axis, y)], SOFT, width=2)
-    picture.polygon([(axis + 11 * dx, y + 11 * dy) for dx, dy in _CIRCLE], PAPER_WHITE, edge=SOFT, line=1.5)
+    picture.polygon([(axis + 11 * dx, y + 11 * dy) for dx, dy in CIRCLE], PAPER_WHITE, edge=SOFT, line=1.5)
     picture.line([(axis - 6, y), (axis + 6, y)], INK)
     picture.line([(axis, y - 6), (axis, y + 6)], INK)
     _draw_shortcut(picture, view, side, (top + y) / 2, scale / 3, marked)
     y, channels = layers(view["closing"], y + 11, channels)
-    _draw_stream(picture, axis, words_at, y + 8, channels * scale, f"out: {view['c_out']} × {view['size_out']}")
+    draw_stream_bar(picture, axis, words_at, y + 8, channels * scale, f"out: {view['c_out']} × {view['size_out']}")
 
 
-def _draw_stream(picture, axis, words_at, y, width, words):
+def draw_stream_bar(picture, axis, words_at, y, width, words):
+    """What goes into a block or comes out of it."""
     picture.box(axis - width / 2, y, width, 12, STREAM)
     picture.text(words_at, y + 11, words, color=SOFT)
 
 
 def _draw_shortcut(picture, view, side, middle, scale, marked):
     if not view["shortcut"]:
-        _label(picture, side - 10, middle, "identity", view["shortcut_changed"], anchor="end")
+        put_label(picture, side - 10, middle, "identity", view["shortcut_changed"], anchor="end")
     y, widest = middle - 24, max((row.c_out * scale for row in view["shortcut"]), default=0)
     for row in view["shortcut"]:
-        _draw_layer(picture, row, side, y, row.c_in * scale, row.c_out * scale, row in marked, view["tips"][row.name])
+        draw_layer(picture, row, side, y, row.c_in * scale, row.c_out * scale, row in marked, view["tips"][row.name])
         words_at = side - max(widest / 2, 12) - 6
-        _label_layer(picture, words_at, y + _height(row) / 2, row.words.split(", "), row in marked, "end")
-        y += _height(row) + 8
+        label_layer(picture, words_at, y + height_of(row) / 2, row.words.split(", "), row in marked, "end")
+        y += height_of(row) + 8
 
 
-def _label_layer(picture, x, y, lines, marked, anchor="start"):
+def label_layer(picture, x, y, lines, marked, anchor="start"):
     """What a layer is, in lines centred on y; only the first carries the ◆."""
     for number, words in enumerate(lines):
         base = y + 5 + 15 * (number - (len(lines) - 1) / 2)
-        _label(picture, x, base, words, marked, anchor, sign="" if number else "◆ ")
+        put_label(picture, x, base, words, marked, anchor, sign="" if number else "◆ ")
 
 
-def _draw_layer(picture, row, axis, y, top, bottom, marked, tip):
-    tall = _height(row)
+def draw_layer(picture, row, axis, y, top, bottom, marked, tip):
+    """A layer, ``top`` pixels wide where channels come in and ``bottom`` where they go out, with strips for groups."""
+    tall = height_of(row)
     corners = [(axis - top / 2, y), (axis + top / 2, y), (axis + bottom / 2, y + tall), (axis - bottom / 2, y + tall)]
     picture.polygon(corners, _FILL[row.kind], tip=tip, **_edge(marked))
     # Strips for the groups, between which nothing is mixed; no closer than the eye can part them.
@@ -149,22 +151,22 @@ def draw_design(
         widest: how many channels fill the width, so that designs drawn with the same number have one scale.
         stage, block: which block, counted from 1.
     """
-    view = _block_view(architecture, stage, block)
-    height = 150 + sum(_height(row) + 8 for row in view["residual"] + view["closing"])
+    view = block_view(architecture, stage, block)
+    height = 150 + sum(height_of(row) + 8 for row in view["residual"] + view["closing"])
     bars = []
     for kind in COSTS:
         value, *others = (kind.of(count(model)) for model in (architecture, *beside.values()))
         bars.append((kind, value, dict(zip(beside, others, strict=True))))
-    described = ", ".join(f"{kind.title} {_count(value)}{kind.symbol}" for kind, value, _ in bars)
+    described = ", ".join(f"{kind.title} {in_units(value)}{kind.symbol}" for kind, value, _ in bars)
     height = max(height, BARS_TOP + BAR_ROOM * len(bars))
-    picture = Diagram(1120, height, f"Block {block} of stage {stage}: {_words(view['residual'])}; {described}.")
+    picture = Diagram(1120, height, f"Block {block} of stage {stage}: {in_words(view['residual'])}; {described}.")
     picture.text(10, 24, f"stage {stage}, block {block}", size=15, bold=True)
-    _draw_column(picture, view, -70, 300, 300 / widest, set())
+    draw_column(picture, view, -70, 300, 300 / widest, set())
     left, wide = 690, 400
     for number, (kind, value, marks) in enumerate(bars):
         y = BARS_TOP + BAR_ROOM * number
         pixels = wide / (1.6 * max(marks.values()))
-        picture.text(left, y, f"{kind.title}: {_count(value)}{kind.symbol}", bold=True)
+        picture.text(left, y, f"{kind.title}: {in_units(value)}{kind.symbol}", bold=True)
         picture.box(left, y + 10, min(value * pixels, wide), 22, SPATIAL)
         if value * pixels > wide:
             picture.text(left + wide - 4, y + 27, "»", anchor="end", color=PAPER_WHITE, bold=True)
@@ -172,7 +174,9 @@ def draw_design(
             x = left + mark * pixels
             picture.line([(x, y + 6), (x, y + 38)], CHANGED, width=2)
             anchor = "end" if mark < max(marks.values()) else "start"
-            picture.text(x, y + 52, f"{name}: {_count(mark)}{kind.symbol}", size=12, anchor=anchor, color=CHANGED_WORDS)
+            picture.text(
+                x, y + 52, f"{name}: {in_units(mark)}{kind.symbol}", size=12, anchor=anchor, color=CHANGED_WORDS
+            )
     return picture
 
 
@@ -197,11 +201,11 @@ def draw_network(
         marked = [set() for _ in views]
     scale = 140 / max(max(part["heights"]) for view in views for part in view)
     unit = 960 / max(sum(part["width"] for part in view) for view in views)
-    titles = _titles(before, after, names)
+    titles = titles_of(before, after, names)
     described = "; then ".join(_stages_in_words(view) for view in views)
     picture = Diagram(1060, STRIP * len(views) + 26, f"The network as a strip of blocks: {described}.")
     for number, (view, title) in enumerate(zip(views, titles, strict=True)):
-        macs, params = (_count(sum(part[key] for part in view)) for key in ("macs", "params"))
+        macs, params = (in_units(sum(part[key] for part in view)) for key in ("macs", "params"))
         heading = ", ".join(filter(None, (title, f"{macs} multiply-adds", f"{params} parameters")))
         picture.text(10, STRIP * number + 24, heading, size=15, bold=True)
         _draw_strip(picture, view, STRIP * number, unit, scale, marked[number])
@@ -231,7 +235,7 @@ def _draw_strip(picture, view, top, unit, scale, marked):
                 picture.text(x + wide / 2, axis - beside * scale / 2 - 8 - 14 * line, words, size=12, anchor="middle")
             x += wide
         middle = (start + x) / 2
-        _label(picture, middle, top + 224, stage, any(index in marked for index, _ in parts), "middle")
+        put_label(picture, middle, top + 224, stage, any(index in marked for index, _ in parts), "middle")
         for line, words in enumerate(parts[-1][1]["notes"]):
             picture.text(middle, top + 242 + 16 * line, words, anchor="middle", color=SOFT)
 
@@ -265,7 +269,7 @@ def _network_view(model, image_size):
         mine = [layer for layer in cost.layers if layer.name.startswith(f"{name}.")]
         params, mine_macs = (sum(getattr(layer, key) for layer in mine) for key in ("params", "macs"))
         shape = "×".join(map(str, mine[-1].shape_out))
-        tip = f"{words}: out {shape}, {_count(params)} parameters, {_count(mine_macs)} multiply-adds"
+        tip = f"{words}: out {shape}, {in_units(params)} parameters, {in_units(mine_macs)} multiply-adds"
         part = {
             "stage": stage,
             "width": width,
@@ -276,7 +280,7 @@ def _network_view(model, image_size):
             "macs": mine_macs,
             "params": params,
         }
-        view.append({**part, "notes": (_count(macs[stage]),)})
+        view.append({**part, "notes": (in_units(macs[stage]),)})
 
     channels = _channels_out(network.stem)
     add("stem", "stem", 1.2, (3, channels, channels), SPATIAL, "stem")
@@ -301,7 +305,7 @@ def _network_view(model, image_size):
             add(title, f"stages.{number}.{index}", 1, heights, POINTWISE, f"{title}, block {index + 1}")
             channels = convs[-1].c_out
         size = next(layer.shape_out for layer in reversed(cost.layers) if layer.name.startswith(f"stages.{number}."))
-        view[-1]["notes"] = (f"{len(stage)} blocks at {size[1]}×{size[2]}", _count(macs[title]))
+        view[-1]["notes"] = (f"{len(stage)} blocks at {size[1]}×{size[2]}", in_units(macs[title]))
     add("head", "head", 0.8, (channels, channels, _channels_out(network.head)), STREAM, "head")
     return view
 
@@ -327,7 +331,7 @@ def _changed_parts(before, after):
     return marked
 
 
-def _block_view(model, stage, block):
+def block_view(model, stage, block):
     """Everything that a block's diagram shows, read off the network."""
     network = build_on_meta(model)
     depths = [len(blocks) for blocks in network.stages]
@@ -350,12 +354,12 @@ def _block_view(model, stage, block):
         "c_out": shape_out[0],
         "size_in": f"{shape_in[1]}×{shape_in[2]}",
         "size_out": f"{shape_out[1]}×{shape_out[2]}",
-        "tips": {row.name: _tip(row, layers[row.name]) for rows in parts.values() for row in rows},
-        "sum": f"{_count(params)} parameters, {_count(macs)} multiply-adds at 224 px",
+        "tips": {row.name: tip_of(row, layers[row.name]) for rows in parts.values() for row in rows},
+        "sum": f"{in_units(params)} parameters, {in_units(macs)} multiply-adds at 224 px",
     }
 
 
-def _changed_rows(before, after):
+def changed_rows(before, after):
     """For each of two blocks, the layers that differ: those that are other, wider or in another place. A norm or an
     activation that moves along with its convolution is not marked as well."""
     marked = (set(), set())
@@ -398,11 +402,12 @@ def _paired(before, after):
     return pairs[::-1]
 
 
-def _words(rows):
+def in_words(rows):
+    """Some layers in a row of words."""
     return ", ".join(row.words for row in rows) or "identity"
 
 
-def _titles(before, after, names):
+def titles_of(before, after, names):
     """What stands over one or two pictures: their names, with the step where the network is one of the road's."""
     titles = []
     for model, name in zip((before, after), names if after is not None else ("",), strict=False):
@@ -411,13 +416,15 @@ def _titles(before, after, names):
     return titles
 
 
-def _tip(row, layer):
+def tip_of(row, layer):
+    """What a layer tells of itself under the pointer."""
     shape_in, shape_out = ("×".join(map(str, shape)) for shape in (layer.shape_in, layer.shape_out))
     words = row.words.split(",")[0]
-    return f"{words}: {shape_in} → {shape_out}, {layer.params:,} parameters, {_count(layer.macs)} multiply-adds"
+    return f"{words}: {shape_in} → {shape_out}, {layer.params:,} parameters, {in_units(layer.macs)} multiply-adds"
 
 
-def _label(picture, x, y, words, changed, anchor="start", sign="◆ "):
+def put_label(picture, x, y, words, changed, anchor="start", sign="◆ "):
+    """Words, with a mark where something has changed."""
     if changed:
         picture.text(x, y, sign + words, anchor=anchor, color=CHANGED_WORDS, bold=True)
     else:
@@ -432,11 +439,13 @@ def _edge(marked):
     return {"edge": CHANGED, "line": 3} if marked else {}
 
 
-def _height(row):
+def height_of(row):
+    """Of a layer in a block's diagram, in pixels."""
     return 34 if row.kind in ("spatial", "pointwise") else 12
 
 
-def _count(number):
+def in_units(number):
+    """A count with a prefix, such as 4.09 G."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {unit}"
@@ -452,4 +461,4 @@ _FILL = {
     "other": STREAM,
 }
 
-_CIRCLE = [(math.cos(turn * math.pi / 16), math.sin(turn * math.pi / 16)) for turn in range(32)]
+CIRCLE = [(math.cos(turn * math.pi / 16), math.sin(turn * math.pi / 16)) for turn in range(32)]

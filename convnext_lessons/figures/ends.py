@@ -1,6 +1,6 @@
 """The two ends of the road, its rival, and one step; what lies between is left to the lessons."""
 
-from convnext_lessons.figures.palette import CHANGED, NORM, POINTWISE, SOFT, SPATIAL
+from convnext_lessons.figures.palette import CHANGED, CHANGED_WORDS, NORM, NORM_WORDS, POINTWISE, SOFT, SPATIAL
 from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.model.cost import count
 from convnext_lessons.model.roadmap import (
@@ -29,7 +29,7 @@ def draw_ends(original: float, example: int) -> Plot:
     figure, (top, bottom) = new_figure(9.6, 5.2, rows=2, share="x", heights=(3, 1.3))
 
     top.axhline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
-    top.text(last / 2, SWIN_T.accuracy + 0.12, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM, ha="center")
+    top.text(last / 2, SWIN_T.accuracy + 0.12, f"Swin-T {SWIN_T.accuracy:.1f}", color=NORM_WORDS, ha="center")
     top.plot(0, original, "o", color=SPATIAL, mfc="none")
     accuracies, spreads = zip(*((end.accuracy, end.spread) for end in ends.values()), strict=True)
     top.errorbar(list(ends), accuracies, spreads, fmt="o", color=SPATIAL, capsize=3)
@@ -40,7 +40,7 @@ def draw_ends(original: float, example: int) -> Plot:
         side = "left" if place < 1 else "right"
         top.annotate("", (place, high), (place, low), arrowprops={"arrowstyle": "->", "color": CHANGED, "lw": 1.5})
         beside = place + (0.15 if side == "left" else -0.15)
-        top.text(beside, low + 0.25, f"{why} {high - low:+.2f}", color=CHANGED, ha=side)
+        top.text(beside, low + 0.25, f"{why} {high - low:+.2f}", color=CHANGED_WORDS, ha=side)
     top.plot([0, last - 0.3], [START.accuracy] * 2, color=SOFT, ls=":", lw=1)
     note = {"textcoords": "offset points", "color": SPATIAL, "weight": "bold", "ha": "center"}
     for place, value in ((0, original), *((step, end.accuracy) for step, end in ends.items())):

@@ -31,13 +31,13 @@ def draw_three_blocks(stage: int = 3, block: int = 2, swin: nn.Module | None = N
     if swin is None:
         with torch.device("meta"):  # a drawing needs no weights
             swin = swin_t()
-    ends = [diagrams._block_view(architecture_after(step), stage, block) for step in (0, PAPER_STEPS[-1])]
+    ends = [diagrams.block_view(architecture_after(step), stage, block) for step in (0, PAPER_STEPS[-1])]
     middle = _swin_view(swin, stage, block)
     rows = [end["residual"] + end["closing"] for end in ends]
     rows.insert(1, middle["attention"] + middle["mlp"])
     scale = ROOM / max(max(row.c_in or 0, row.c_out or 0) for column in rows for row in column)
-    height = 172 + max(sum(diagrams._height(row) + 8 for row in column) for column in rows)
-    height = max(height, 216 + sum(diagrams._height(row) + 8 for row in rows[1]))  # it has two additions
+    height = 172 + max(sum(diagrams.height_of(row) + 8 for row in column) for column in rows)
+    height = max(height, 216 + sum(diagrams.height_of(row) + 8 for row in rows[1]))  # it has two additions
     columns = zip(("ResNet-50", "Swin-T", "ConvNeXt-T"), (ends[0], middle, ends[1]), rows, strict=True)
     told = []
     picture = Diagram(3 * COLUMN, height, "")
@@ -48,7 +48,7 @@ def draw_three_blocks(stage: int = 3, block: int = 2, swin: nn.Module | None = N
         if view is middle:
             _draw_swin(picture, view, left + LEFT, scale)
         else:
-            diagrams._draw_column(picture, view, left + LEFT, ROOM, scale, set())
+            diagrams.draw_column(picture, view, left + LEFT, ROOM, scale, set())
         told.append(f"{name}: {', '.join(row.words for row in layers)}; {view['sum']}")
     picture.alt = f"Block {block} of stage {stage}. {'. '.join(told)}."
     return picture
@@ -60,27 +60,27 @@ def _draw_swin(picture, view, left, scale):
     axis = side + 55 + ROOM / 2
     words_at = axis + ROOM / 2 + 12
     channels, y = view["channels"], 50
-    diagrams._draw_stream(picture, axis, words_at, y, channels * scale, f"in: {channels} × {view['size']}")
+    diagrams.draw_stream_bar(picture, axis, words_at, y, channels * scale, f"in: {channels} × {view['size']}")
     for part in ("attention", "mlp"):
         top, c_out, y = y, channels, y + 12
         for row in view[part]:
             c_in, c_out = row.c_in or c_out, row.c_out or c_out  # an activation does not tell its own
-            tall = diagrams._height(row)
+            tall = diagrams.height_of(row)
             y += 8
             tip = view["tips"][row.name]
-            diagrams._draw_layer(picture, row, axis, y, c_in * scale, c_out * scale, False, tip)
-            diagrams._label_layer(picture, words_at, y + tall / 2, row.words.split(", ", 1), False)
+            diagrams.draw_layer(picture, row, axis, y, c_in * scale, c_out * scale, False, tip)
+            diagrams.label_layer(picture, words_at, y + tall / 2, row.words.split(", ", 1), False)
             y += tall
         picture.line([(axis, y), (axis, y + 36)], SOFT)
         y += 21
         picture.line([(axis - channels * scale / 2, top + 6), (side, top + 6), (side, y), (axis, y)], SOFT, width=2)
-        picture.polygon([(axis + 11 * dx, y + 11 * dy) for dx, dy in diagrams._CIRCLE], PAPER_WHITE, SOFT, 1.5)
+        picture.polygon([(axis + 11 * dx, y + 11 * dy) for dx, dy in diagrams.CIRCLE], PAPER_WHITE, SOFT, 1.5)
         picture.line([(axis - 6, y), (axis + 6, y)], INK)
         picture.line([(axis, y - 6), (axis, y + 6)], INK)
-        diagrams._label(picture, side - 10, (top + y) / 2, "identity", False, anchor="end")
+        diagrams.put_label(picture, side - 10, (top + y) / 2, "identity", False, anchor="end")
         y += 19
         words = f"out: {channels} × {view['size']}" if part == "mlp" else ""
-        diagrams._draw_stream(picture, axis, words_at, y, channels * scale, words)
+        diagrams.draw_stream_bar(picture, axis, words_at, y, channels * scale, words)
 
 
 def _swin_view(swin, stage, block):
@@ -99,8 +99,8 @@ def _swin_view(swin, stage, block):
     mlp = [_norm(module.norm2, f"{name}.norm2")]
     mlp += [row for row in describe_layers(module.mlp, f"{name}.mlp") if row.kind != "other"]  # no dropout of 0
     # Attention takes the weights of its two linear layers and multiplies by itself: what it costs is one number.
-    whole = diagrams._tip(Row("", "", "attention with its linear layers", None, None), layers[f"{name}.attn"])
-    tips = {row.name: diagrams._tip(row, layers[row.name]) for row in (attention[0], *mlp)}
+    whole = diagrams.tip_of(Row("", "", "attention with its linear layers", None, None), layers[f"{name}.attn"])
+    tips = {row.name: diagrams.tip_of(row, layers[row.name]) for row in (attention[0], *mlp)}
     tips |= {row.name: whole for row in attention[1:]}
     macs, params = (sum(getattr(layer, key) for layer in layers.values()) for key in ("macs", "params"))
     height, width, channels = layers[f"{name}.attn"].shape_in  # channels last
@@ -110,7 +110,7 @@ def _swin_view(swin, stage, block):
         "tips": tips,
         "channels": channels,
         "size": f"{height}×{width}",
-        "sum": f"{diagrams._count(params)} parameters, {diagrams._count(macs)} multiply-adds at 224 px",
+        "sum": f"{diagrams.in_units(params)} parameters, {diagrams.in_units(macs)} multiply-adds at 224 px",
     }
 
 

@@ -19,14 +19,14 @@ def diagram():
 
 def test_the_layer_between_the_stages_has_its_name(diagram):
     found = words(diagram)
-    assert {"◆ downsampling", "layer", "◆ 2×2 conv", "96 → 192, stride 2"} <= set(found)
+    assert {"◆ downsampling", "layer", "◆ 2×2 conv", "96 → 192, stride 2 + bias"} <= set(found)
     assert found.count("in: 96 × 56×56") == 2 and found.count("in: 192 × 28×28") == 1
-    assert "downsampling layer LayerNorm, 2×2 conv, 96 → 192, stride 2, block 7×7 depthwise, 192" in diagram.alt
+    assert "downsampling layer LayerNorm, 2×2 conv, 96 → 192, stride 2 + bias, block 7×7 depthwise, 192 + bias" in diagram.alt
 
 
 def test_the_block_stands_below_its_layer(diagram):
     heights = {item[3]: item[2] for item in diagram.items if item[0] == "text"}
-    assert heights["◆ 2×2 conv"] < heights["in: 192 × 28×28"] < heights["192"]
+    assert heights["◆ 2×2 conv"] < heights["in: 192 × 28×28"] < heights["192 + bias"]
 
 
 def test_what_is_new_is_marked_and_both_sides_have_one_scale(diagram):
