@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from convnext_lessons.classroom.colab import repository_address
 from convnext_lessons.model.cost import count
@@ -24,7 +23,7 @@ def write_handout(page: Path) -> Path:
     """
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     content = environment.get_template("handout.html.j2").render(
-        questions=questions(), road=Markup(draw_big_road(covered=True).svg()), lessons=_where_the_lessons_are()
+        questions=questions(), road=draw_big_road(covered=True).svg(), lessons=_where_the_lessons_are()
     )
     with atomic(page) as part:
         part.write_text(content, encoding="utf-8")
@@ -45,14 +44,15 @@ def questions() -> list[tuple[str, tuple[str, str, str]]]:
         ),
         ("Which of these steps gains most?", _steps(1, 3, 6)),
         (
-            f"Step 4 turns the block inside out and takes {100 * (1 - after / before):.0f} % off the multiply-adds. The memory "
-            "that training needs …",
+            f"Step 4 turns the block inside out and takes {100 * (1 - after / before):.0f} % off the multiply-adds. "
+            "The memory that training needs …",
             ("falls as well", "stays within 10 %", "rises by half"),
         ),
         ("One step loses accuracy and is kept. Which?", _steps(2, 5, 9)),
         ("A kernel of 11×11 instead of 7×7 …", ("gains half a point", "is within the noise", "loses half a point")),
         (
-            f"Our own short runs, {seeds} seeds a step: how many of the {len(PAPER_STEPS)} steps stand out from the noise?",
+            f"Our own short runs, {seeds} seeds a step: how many of the {len(PAPER_STEPS)} steps stand "
+            "out from the noise?",
             ("at most 3", "4 to 7", "8 or more"),
         ),
     ]

@@ -1,10 +1,9 @@
 """A deck of one lesson: its title and question, its figures under their headings, its question for the group.
 
-No cell is tagged for it. A slide's figure is the last picture (PNG, SVG or a diagram's HTML) that a cell shows whose
-code calls one of the course's figures: a function named ``draw_…``, ``compare`` or ``show_gains``, also inside an
-explorer. Its heading is the nearest one above; what stands between that heading and the cell is read out: it becomes
-the speaker's notes. Cells under *Your turn* are left out, since they show what the room has yet to find, and so is what
-a learner's own run drew while it went on (``LiveCurve``).
+No cell is tagged for it. A slide is a picture (PNG, SVG or a diagram's HTML) that a cell shows whose code, imports left
+out, names one of the course's figures: a function ``draw_…``, ``compare`` or ``show_gains``, also inside an explorer.
+Its heading is the nearest one above, and what stands between that heading and the cell becomes the speaker's notes.
+Cells under *Your turn* are left out, since they show what the room has yet to find.
 """
 
 import re
@@ -17,6 +16,7 @@ from convnext_lessons.classroom.notebooks import find_lesson, is_fresh, read_not
 from convnext_lessons.publish.deck import DeckError, write_deck
 
 _FIGURES = re.compile(r"\b(draw_\w+|compare|show_gains)\b")
+_IMPORTS = re.compile(r"^from \S+ import (\([^)]*\)|.*)$", re.M)
 _PICTURES = ("text/html", "image/svg+xml", "image/png")
 _LEFT_OUT = ("Your turn",)
 
@@ -45,14 +45,16 @@ def lesson_slides(lesson: NotebookNode) -> NotebookNode:
             headings = re.findall(r"^## (.+)$", cell.source, re.M)
             heading, told = (headings[-1], []) if headings else (heading, told)
             told.append(_without_details(cell.source))
-        elif heading not in _LEFT_OUT and _FIGURES.search(cell.source) and (shown := _picture_of(cell)):
-            cells += [_slide(f"## {heading}"), shown]
-            if any(told):
-                cells.append(_notes("\n\n".join(filter(None, told))))
-            told = []
+        elif heading not in _LEFT_OUT and _FIGURES.search(_IMPORTS.sub("", cell.source)):
+            for picture in _pictures_of(cell):
+                cells += [_slide(f"## {heading}"), picture]
+                if any(told):
+                    cells.append(_notes("\n\n".join(filter(None, told))))
+                told = []
     questions = re.findall(r"^- \*For the group:\*(.+?)(?=^- |\Z)", lesson.cells[-1].source, re.M | re.S)
     if questions:
-        cells.append(_slide("## For the group\n\n" + "\n".join(f"- {' '.join(one.split())}" for one in questions)))
+        words = [" ".join(one.split()) for one in questions]
+        cells.append(_slide("## For the group\n\n" + "\n".join(f"- {one[0].upper()}{one[1:]}" for one in words)))
     return nbformat.v4.new_notebook(cells=cells)
 
 
@@ -63,16 +65,15 @@ def _opening(source):
     return title[1] if title else "A lesson", " ".join(question[1].split()) if question else ""
 
 
-def _picture_of(cell):
+def _pictures_of(cell):
+    """A cell for each picture that a cell shows."""
     shown = [output for output in cell.outputs if any(kind in output.get("data", {}) for kind in _PICTURES)]
-    if not shown:
-        return None
-    return nbformat.v4.new_code_cell(cell.source, outputs=shown[-1:])
+    return [nbformat.v4.new_code_cell(cell.source, outputs=[output]) for output in shown]
 
 
 def _without_details(source):
     """What is said aloud: no headings, and no folded answers."""
-    return re.sub(r"^#+ .+$|<details>.*?</details>", "", source, flags=re.M | re.S).strip()
+    return re.sub(r"^#+ [^\n]+$|<details>.*?</details>", "", source, flags=re.M | re.S).strip()
 
 
 def _slide(source):

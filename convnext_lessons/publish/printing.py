@@ -47,7 +47,9 @@ def print_page(page: Path, pdf: Path) -> Path:
         command = [browser, *settings, f"--print-to-pdf={part}", page.resolve().as_uri()]
         try:
             done = subprocess.run(command, capture_output=True, timeout=SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            raise PrintingError(f"{pdf.name} is missing: {browser} did not print it in {SECONDS} seconds.") from error
+        except OSError as error:
             raise PrintingError(f"{pdf.name} is missing: {browser} does not print ({in_a_line(error)}).") from error
         if done.returncode or not part.read_bytes().startswith(b"%PDF"):
             words = in_a_line(done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}")

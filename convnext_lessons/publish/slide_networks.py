@@ -42,8 +42,9 @@ FILL = {"spatial": SPATIAL, "pointwise": POINTWISE, "norm": NORM, "activation": 
 
 def draw_all_blocks() -> SlideFigure:
     """The block of every step in a row, without words."""
-    picture = SlideFigure("The blocks of all twelve networks in a row, from ResNet-50's to ConvNeXt-T's.")
-    draw_row_of_blocks(picture, 4, 40, WIDTH - 4, 1.3)
+    alt = "The blocks of all twelve networks in a row, from ResNet-50's to ConvNeXt-T's."
+    picture = SlideFigure(alt, height=480)  # the first slide has a larger title
+    draw_row_of_blocks(picture, 4, 10, WIDTH - 4, 1.35)
     return picture
 
 
