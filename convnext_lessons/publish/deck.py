@@ -97,8 +97,7 @@ def export_deck(notebook: NotebookNode) -> str:
         "title": title,
         "reveal_style": _read(REVEAL / "reveal.css"),
         "style": _read(TEMPLATES / "deck" / "deck.css"),
-        # An end tag inside a script's text would end the script; JavaScript reads <\/ as </.
-        "scripts": [_read(path).replace("</script", "<\\/script") for path in scripts],
+        "scripts": [_read(path) for path in scripts],
     }
     return exporter.from_notebook_node(notebook, resources={"deck": deck})[0]
 

@@ -103,7 +103,7 @@ def draw_recipe() -> SlideFigure:
         ("mixup", ("two pictures,", "two labels"), mixed),
         ("CutMix", ("a piece of", "another"), cut),
         ("erasing", ("noise in", "a box"), erased),
-        ("label smoothing", (f"{100 * PAPER.label_smoothing:.0f} % for all", "other classes"), _draw_smoothing),
+        ("label smoothing", (f"{100 * PAPER.label_smoothing:.0f} % spread", "over all classes"), _draw_smoothing),
         ("stochastic depth", (f"up to {100 * PAPER.stochastic_depth:.0f} % of", "blocks skipped"), _draw_skipped),
     )
     side, picture = 182, SlideFigure("")

@@ -86,6 +86,11 @@ def test_the_page_holds_all_it_needs(page):
     assert len(page) < 2_000_000
 
 
+def test_no_script_ends_before_its_end():
+    scripts = [*REVEAL.rglob("*.js"), deck.TEMPLATES / "deck" / "deck.js"]
+    assert len(scripts) == 3 and not [path for path in scripts if "</script" in path.read_text(encoding="utf-8")]
+
+
 def test_every_picture_has_its_sentence(page):
     figures = re.findall(r"<svg[^>]*>", page)
     assert len(figures) >= 15
