@@ -47,8 +47,12 @@ colab-bundle: install  ## make the file to upload to Colab, while the course has
 stamp: install  ## write the address in pyproject.toml into the lessons: Colab badges and set-up cells
 	$(RUN) stamp
 
+slides: install  ## make the reading group's slides, poster and handout in build/slides; N=4: the slides of lesson 4
+	$(RUN) slides $(N)
+
 lessons: install  ## execute every lesson on real pictures and keep its results, and draw the road for the README
 	$(RUN) run --in-place
+	$(RUN) slides --in-place
 	$(RUN) picture
 
 site: install  ## make the website of the executed lessons in build/site
@@ -80,4 +84,4 @@ engine: install  ## measure anew what the recipe's machinery costs; the machine 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp lessons site doctor pilot search reference reference-gpu sprints engine bench
+.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp slides lessons site doctor pilot search reference reference-gpu sprints engine bench

@@ -16,6 +16,7 @@ from convnext_lessons.commands import (
     run,
     shards,
     site,
+    slides,
     stamp,
     train,
 )
@@ -187,6 +188,15 @@ def _parser():
         "--processes", type=_whole_number, default=2, help="runs at a time, one thread each (%(default)s)"
     )
     added.add_argument("--minutes", type=_minutes, default=10.0, help="of gpu, until the next call (%(default)s)")
+
+    added = command(slides)
+    added.add_argument(
+        "lesson", nargs="?", type=int, metavar="N", help="number of a lesson; the reading group's without"
+    )
+    added.add_argument("--to", type=_name, metavar="DIR", help="where they go (build/slides)")
+    added.add_argument(
+        "--in-place", action="store_true", help="execute the reading group's notebook and keep its results, no more"
+    )
 
     command(bench)
     command(picture)

@@ -250,6 +250,30 @@ def bench(options):
     return 0
 
 
+def slides(options):
+    """Make slides: the reading group's deck, its poster and handout, or with a number the deck of one lesson."""
+    from convnext_lessons.publish.deck import execute_reading_group, slides_folder, write_reading_group
+    from convnext_lessons.publish.handout import write_handout
+    from convnext_lessons.publish.lesson_deck import write_lesson_deck
+    from convnext_lessons.publish.poster import write_poster
+    from convnext_lessons.publish.printing import print_page
+
+    if options.in_place:
+        print(f"executed: {execute_reading_group()}")
+        return 0
+    folder = Path(options.to) if options.to else slides_folder()
+    if options.lesson is None:
+        pages = [write_reading_group(folder), write_handout(folder / "handout.html")]
+        made = [*pages, write_poster(folder / "poster.pdf")]
+    else:
+        made = pages = [write_lesson_deck(options.lesson, folder)]
+    for path in made:
+        print(f"written: {path}", flush=True)
+    for page in pages:  # at the end, since it needs a browser, which may be missing
+        print(f"written: {print_page(page, page.with_suffix('.pdf'))}", flush=True)
+    return 0
+
+
 def picture(options):
     """Draw the README's pictures into data/."""
     from convnext_lessons.experiments.readme_pictures import draw_readme_pictures

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -13,7 +13,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from convnext_lessons.classroom.colab import stamp, without_stamp
-from convnext_lessons.classroom.freshness import hash_sources
+from convnext_lessons.classroom.freshness import hash_sources, modules_behind
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import CHECKOUT, PACKAGE, data_folder, fast_mode, reference_folder
 from convnext_lessons.system.storage import atomic, ensure_folder
@@ -28,7 +28,10 @@ _NOTE_STORED = (
 )
 
 # Run behind the last cell and dropped again, so that the page says truly where its results come from.
-_TELL_SOURCES = "import json; print(json.dumps({'images': images.note, 'opened': sorted(_opened)}))"
+_TELL_SOURCES = (
+    "import json; "
+    "print(json.dumps({'images': getattr(globals().get('images'), 'note', None), 'opened': sorted(_opened)}))"
+)
 
 
 class LessonError(CourseError):
@@ -63,18 +66,6 @@ def find_lesson(number: int) -> Path:
     raise LessonError(f"There is no lesson {number}; there are {there}.")
 
 
-def read_lesson(path: Path) -> NotebookNode:
-    """A lesson with its results.
-
-    Raises:
-        LessonError: the file cannot be read as a notebook.
-    """
-    try:
-        return nbformat.read(path, as_version=4)
-    except Exception as error:  # whatever is wrong with a file, nbformat has an exception of another kind for it
-        raise LessonError(f"{path} cannot be read as a notebook ({type(error).__name__}); fetch it again.") from error
-
-
 def copy_lessons(folder: str | Path) -> list[Path]:
     """Put a copy of every lesson into a folder, results cleared; a copy that is there is left as it is.
 
@@ -87,12 +78,14 @@ def copy_lessons(folder: str | Path) -> list[Path]:
         copy = folder / path.name
         if not copy.exists():
             with atomic(copy) as part:
-                nbformat.write(_without_results(read_lesson(path)), part)
+                nbformat.write(_without_results(read_notebook(path)), part)
         copies.append(copy)
     return copies
 
 
-def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real: bool = False) -> None:
+def execute(
+    path: Path, to: Path, fast: bool = False, static: bool = True, real: bool = False, modules: Iterable[Path] = ()
+) -> None:
     """Run a lesson from top to bottom in a fresh kernel and write it with its results.
 
     Args:
@@ -101,13 +94,14 @@ def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real:
         fast: in fast mode, with a tight time limit a cell.
         static: pictures in the places of widgets.
         real: refuse results from other pictures than Imagenette's.
+        modules: see ``source_hash``.
 
     Raises:
         LessonError: a cell failed or took too long, or the pictures are not those wanted; nothing is written then.
         StorageError: the copy cannot be written.
     """
     ensure_folder(to.parent)  # now, so that a folder that cannot be written shows before the lesson runs
-    notebook = _without_results(read_lesson(path))
+    notebook = _without_results(read_notebook(path))
     fast = fast or fast_mode()
     limit = SECONDS_PER_FAST_CELL if fast else SECONDS_PER_CELL
     notebook.cells.append(nbformat.v4.new_code_cell(_TELL_SOURCES))
@@ -130,7 +124,7 @@ def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real:
         raise LessonError(_what_failed(path, notebook, error, limit)) from error
     sources = json.loads(notebook.cells.pop().outputs[0].text)
     note = sources["images"]
-    if real and not note.startswith("Imagenette"):
+    if real and not str(note).startswith("Imagenette"):
         raise LessonError(f"{path.name} ran on '{note}'; its results are kept only from Imagenette: fetch it first.")
     opened = {Path(name) for name in sources["opened"]}
     stored = sorted(path.name for path in opened if path.parent == reference_folder())
@@ -141,18 +135,23 @@ def execute(path: Path, to: Path, fast: bool = False, static: bool = True, real:
             "convnext_lessons": {"images": note, "stored": stored},
         }
     )
-    notebook.metadata.convnext_lessons.source_hash = source_hash(notebook)
+    notebook.metadata.convnext_lessons.source_hash = source_hash(notebook, modules)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     with atomic(to) as part:
         nbformat.write(notebook, part)
 
 
-def source_hash(notebook: NotebookNode) -> str:
+def source_hash(notebook: NotebookNode, modules: Iterable[Path] = ()) -> str:
     """A hash of all that a lesson's results depend on: its cells (whoever hosts them), what is behind its figures, and
-    the stored files that it read when it was executed."""
-    texts = (f"{cell.cell_type}\n{without_stamp(cell.source)}" for cell in notebook.cells)
-    return hash_sources(texts, notebook.metadata.get("convnext_lessons", {}).get("stored", []))
+    the stored files that it read when it was executed.
+
+    Args:
+        modules: what is behind its figures beside the modules that ``freshness`` knows; a lesson has none.
+    """
+    texts = [f"{cell.cell_type}\n{without_stamp(cell.source)}" for cell in notebook.cells]
+    stored = notebook.metadata.get("convnext_lessons", {}).get("stored", [])
+    return hash_sources(texts, stored, [*modules_behind("\n".join(texts)), *modules])
 
 
 def stamp_lessons(url: str | None) -> list[Path]:
@@ -163,7 +162,7 @@ def stamp_lessons(url: str | None) -> list[Path]:
     """
     changed = []
     for path in list_lessons():
-        notebook = read_lesson(path)
+        notebook = read_notebook(path)
         before = [cell.source for cell in notebook.cells]
         stamp(notebook, path.name, url)
         if before != [cell.source for cell in notebook.cells]:
@@ -173,10 +172,22 @@ def stamp_lessons(url: str | None) -> list[Path]:
     return changed
 
 
-def is_fresh(path: Path) -> bool:
-    """Whether a lesson's results come from its cells, network and stored runs as they are now."""
-    notebook = read_lesson(path)
-    return notebook.metadata.get("convnext_lessons", {}).get("source_hash") == source_hash(notebook)
+def is_fresh(path: Path, modules: Iterable[Path] = ()) -> bool:
+    """Whether a lesson's results come from its cells, network and stored runs as they are now; see ``source_hash``."""
+    notebook = read_notebook(path)
+    return notebook.metadata.get("convnext_lessons", {}).get("source_hash") == source_hash(notebook, modules)
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook with its results as they are in its file.
+
+    Raises:
+        LessonError: it cannot be read.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # whatever is wrong with a file, nbformat has an exception of another kind for it
+        raise LessonError(f"{path} cannot be read as a notebook ({type(error).__name__}); fetch it again.") from error
 
 
 def _without_results(notebook):

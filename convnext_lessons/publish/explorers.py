@@ -17,7 +17,7 @@ import torch
 
 from convnext_lessons.classroom import frozen, widgets
 from convnext_lessons.classroom.freshness import hash_sources, modules_behind
-from convnext_lessons.classroom.notebooks import read_lesson
+from convnext_lessons.classroom.notebooks import read_notebook
 from convnext_lessons.data.datasets import IMAGENETTE, downloads_folder
 from convnext_lessons.publish import replay
 from convnext_lessons.system.storage import ensure_folder, read_json, write_json
@@ -74,7 +74,7 @@ def freeze_lessons(lessons: Sequence[Path], kept: Path) -> dict[str, dict[int, O
 
 def _freeze_lesson(path, kept):
     """The explorers of one lesson by their cells, and the names of the files that hold them."""
-    notebook, explorers, names = read_lesson(path), {}, []
+    notebook, explorers, names = read_notebook(path), {}, []
     local = downloads_folder() / IMAGENETTE.folder
     images = str(local) if local.is_dir() else "stand-in"
     for index, cell in enumerate(notebook.cells):

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import nbformat
 
 from convnext_lessons.classroom.colab import colab_address, repository_address
-from convnext_lessons.classroom.notebooks import list_lessons, read_lesson
+from convnext_lessons.classroom.notebooks import list_lessons, read_notebook
 from convnext_lessons.publish.explorers import freeze_lessons
 from convnext_lessons.publish.home import draw_road_explorer, home_page
 from convnext_lessons.publish.links import find_faults
@@ -77,7 +77,7 @@ def _write_sources(source, files, lessons, explorers):
     """The tree that Sphinx reads, laid out as the repository, so that the pages' links hold; and what is copied as it
     is."""
     url = repository_address()
-    notebooks = {path.stem: read_lesson(path) for path in lessons}
+    notebooks = {path.stem: read_notebook(path) for path in lessons}
     for folder in (source / "notebooks", files / "notebooks"):
         folder.mkdir(parents=True)
     for path in lessons:

@@ -21,7 +21,10 @@ def test_the_layer_between_the_stages_has_its_name(diagram):
     found = words(diagram)
     assert {"◆ downsampling", "layer", "◆ 2×2 conv", "96 → 192, stride 2 + bias"} <= set(found)
     assert found.count("in: 96 × 56×56") == 2 and found.count("in: 192 × 28×28") == 1
-    assert "downsampling layer LayerNorm, 2×2 conv, 96 → 192, stride 2 + bias, block 7×7 depthwise, 192 + bias" in diagram.alt
+    assert (
+        "downsampling layer LayerNorm, 2×2 conv, 96 → 192, stride 2 + bias, block 7×7 depthwise, 192 + bias"
+        in diagram.alt
+    )
 
 
 def test_the_block_stands_below_its_layer(diagram):

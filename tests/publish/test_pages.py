@@ -5,14 +5,14 @@ import re
 import pytest
 
 from convnext_lessons.classroom.colab import is_set_up, stamp
-from convnext_lessons.classroom.notebooks import find_lesson, list_lessons, read_lesson
+from convnext_lessons.classroom.notebooks import find_lesson, list_lessons, read_notebook
 from convnext_lessons.publish.explorers import ELSEWHERE, OnPage
 from convnext_lessons.publish.pages import minutes_of, page_of, title_of
 
 
 def page_of_lesson(number, root, explorers=(), url=None):
     path = find_lesson(number)
-    return page_of(read_lesson(path), path.stem, dict(explorers), root, url)
+    return page_of(read_notebook(path), path.stem, dict(explorers), root, url)
 
 
 def html_of(page):
@@ -26,7 +26,7 @@ def html_of(page):
 
 @pytest.mark.parametrize("path", list_lessons(), ids=lambda path: path.stem)
 def test_every_lesson_becomes_a_page(path, tmp_path):
-    notebook = read_lesson(path)
+    notebook = read_notebook(path)
     before = copy.deepcopy(notebook)
     page = page_of(notebook, path.stem, {}, tmp_path)
     assert notebook == before
@@ -57,7 +57,7 @@ def test_a_lesson_can_be_downloaded_and_where_there_is_an_address_opened_on_cola
 
 def test_a_stamped_lesson_brings_no_badge_from_elsewhere(tmp_path):
     path, url = find_lesson(4), "https://github.com/someone/course"
-    notebook = read_lesson(path)
+    notebook = read_notebook(path)
     stamp(notebook, path.name, url)
     page = page_of(notebook, path.stem, {}, tmp_path, url)
     assert "colab-badge" not in str(page) and not any(is_set_up(cell.source) for cell in page.cells)

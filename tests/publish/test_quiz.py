@@ -1,13 +1,13 @@
 import pytest
 
-from convnext_lessons.classroom.notebooks import list_lessons, read_lesson
+from convnext_lessons.classroom.notebooks import list_lessons, read_notebook
 from convnext_lessons.classroom.predictions import ANSWERS, QUESTIONS
 from convnext_lessons.publish.quiz import QuizError, ask, grade, step_asked, step_graded
 
 
 def tables():
     for path in list_lessons():
-        for cell in read_lesson(path).cells:
+        for cell in read_notebook(path).cells:
             for output in cell.get("outputs", ()):
                 table = output.get("data", {}).get("text/html", "")
                 if "<th>it is</th>" in table:

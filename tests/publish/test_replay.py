@@ -3,14 +3,14 @@ import copy
 
 import pytest
 
-from convnext_lessons.classroom.notebooks import find_lesson, list_lessons, read_lesson
+from convnext_lessons.classroom.notebooks import find_lesson, list_lessons, read_notebook
 from convnext_lessons.publish.replay import ReplayError, code_behind, replay, shows_explorer
 
 TRAINING = {"train", "repeat", "score", "draw_costs"}  # these take long, or measure this machine
 
 
 def explorers_of(path):
-    cells = read_lesson(path).cells
+    cells = read_notebook(path).cells
     return [cells[: index + 1] for index, cell in enumerate(cells) if shows_explorer(cell)]
 
 
@@ -40,7 +40,7 @@ def test_only_what_is_needed_is_run_again():
 
 @pytest.mark.parametrize("path", list_lessons(), ids=lambda path: path.stem)
 def test_every_explorer_of_a_lesson_is_found_and_needs_no_training(path):
-    cells = read_lesson(path).cells
+    cells = read_notebook(path).cells
     written = sum("Explorer(" in cell.source for cell in cells if cell.cell_type == "code")
     found = explorers_of(path)
     assert len(found) == written > 0
@@ -78,7 +78,7 @@ def test_another_picture_than_the_lessons_is_refused(readers, refuses):
     cells, shown = altered(readers)
     (other,) = (
         output.data["image/png"]
-        for cell in read_lesson(find_lesson(11)).cells
+        for cell in read_notebook(find_lesson(11)).cells
         for output in cell.get("outputs", ())
         if output.get("data", {}).get("text/plain", "").startswith("The road, summed up")
     )
