@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder, ImageNet
 
 from convnext_lessons.data.datasets import IMAGENETTE, ImagesError, locate
-from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_pixels
 from convnext_lessons.data.in_memory import Images, load_images
 from convnext_lessons.data.tar_shards import ShardImages, open_shards
 from convnext_lessons.system.errors import in_a_line
@@ -39,7 +39,7 @@ class ImagesOnDisk:
         source: the data set's name or the folder.
         note: what has to be said beside every number measured on these pictures.
         classes: names, in the order of the labels.
-        train, val: datasets of (picture, label), the picture PIL's in RGB.
+        train, val: datasets of (picture, label), the picture uint8 [3, H, W].
     """
 
     source: str
@@ -66,7 +66,7 @@ class ImageFiles(Dataset):
         return os.fsdecode(self.paths[index].numpy().tobytes().rstrip(b"\0"))
 
     def __getitem__(self, index):
-        return read_image(self.path(index)), self.labels[index]
+        return read_pixels(self.path(index)), self.labels[index]
 
 
 def open_images(
