@@ -13,6 +13,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
 from convnext_lessons.data.datasets import DATASETS, DataSet, ImagesError
+from convnext_lessons.data.listing import ListedFolder
 from convnext_lessons.system.errors import in_a_line
 
 try:
@@ -121,7 +122,7 @@ def describe_images(folder: Path, dataset: DataSet | None, square: int) -> str:
 
 def _open_split(folder):
     try:
-        split = ImageFolder(folder)
+        split = ListedFolder(folder)
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         raise ImagesError(
             f"{printable(folder)} is missing or holds no folder of images for some class "
