@@ -200,21 +200,18 @@ class _Console:
 
     def __init__(self, recipe, count):
         self.pictures = count // recipe.batch_size * recipe.batch_size * recipe.epochs
-        self.before = None
 
     def __call__(self, point):
         words = f"{point['pictures']:>11,} pictures"
         words += f"  loss {point['loss']:.3f}" if point["loss"] is not None else ""
-        pictures, seconds = (point[name] - (self.before or point)[name] for name in ("pictures", "seconds"))
-        if pictures and seconds:
-            rate = pictures / seconds
+        if "images_per_second" in point:
+            rate = point["images_per_second"]
             left = timedelta(seconds=round((self.pictures - point["pictures"]) / rate))
             words += f"  {rate:,.0f} images/s  {left} left"
         words += f"  waiting {point['waiting']:.0%}" if "waiting" in point else ""
         words += f"  accuracy {point['accuracy']:.1%}" if "accuracy" in point else ""
         words += f" (unaveraged {point['accuracy_unaveraged']:.1%})" if "accuracy_unaveraged" in point else ""
         print(words, flush=True)
-        self.before = point
 
 
 def reference(options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Iterator
@@ -22,8 +23,13 @@ Batch = tuple[torch.Tensor, torch.Tensor]  # pictures [N, 3, H, W] and labels [N
 
 def standardize(pictures: torch.Tensor) -> torch.Tensor:
     """[N, 3, H, W] with values from 0 to 255 → float with ImageNet's mean at 0 and its standard deviation at 1."""
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) * 255 for values in (MEAN, STD))
-    return (pictures.float().contiguous(memory_format=torch.channels_last) - mean).div_(std)
+    mean, std = _mean_and_std(pictures.device)
+    return (pictures.float() - mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+@functools.cache  # a GPU would be waited for each time they are sent there
+def _mean_and_std(device):
+    return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
 
 
 class Augmentation:

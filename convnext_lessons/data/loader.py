@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
+from convnext_lessons.data.alterations import PictureTransform, RawBatch
 from convnext_lessons.data.augmentation import Batch, epoch_order, seed_of, training_batches, validation_batches
+from convnext_lessons.data.device_stream import to_device
 from convnext_lessons.data.in_memory import Images
 from convnext_lessons.data.on_disk import ImageFiles, ImagesOnDisk
 from convnext_lessons.data.tar_shards import ShardImages, TrainingShards, ValidationShards
@@ -55,19 +57,33 @@ def training_stream(
     Raises:
         ImagesError: a picture cannot be read.
     """
-    per_epoch = len(images.train) // recipe.batch_size
     if recipe.augmentation == "batches":
+        per_epoch = len(images.train) // recipe.batch_size
         for epoch in range(first // per_epoch, recipe.epochs):
             skip = max(0, first - epoch * per_epoch)
             yield from training_batches(images, recipe, seed, epoch, skip, process.rank, process.world_size)
-        return
+    else:
+        yield from to_device(raw_stream(images, recipe, seed, first, device, process, workers), device)
+
+
+def raw_stream(
+    images: AnyImages,
+    recipe: Recipe,
+    seed: int,
+    first: int,
+    device: torch.device,
+    process: Process = SINGLE_PROCESS,
+    workers: int = 0,
+) -> Iterator[RawBatch]:
+    """The same as the loader's processes bring it, pinned for the device and not yet there, for recipes that alter
+    pictures one by one."""
     if isinstance(images, ShardImages):
         shards = TrainingShards(images.train, recipe, seed, first, process)
-        yield from _to_device(device, _make_loader(shards, device, workers, batch_size=None))
-        return
+        return _whole(_make_loader(shards, device, workers, batch_size=None))
     sampler = _BatchSampler(len(images.train), recipe, seed, first, process)
-    dataset = _Transformed(_training_set(images), recipe.training_transform())
-    yield from _to_device(device, _make_loader(dataset, device, workers, batch_sampler=sampler, collate_fn=_collate))
+    transform = PictureTransform(recipe.training_transform(), recipe.erasing)
+    dataset = _Transformed(_training_set(images), transform)
+    return _whole(_make_loader(dataset, device, workers, batch_sampler=sampler, collate_fn=_collate))
 
 
 class Validation:
@@ -91,14 +107,14 @@ class Validation:
         if isinstance(images, ImagesOnDisk):
             indices = range(process.rank, len(images.val), process.world_size)
             sampler = [[(index, 0) for index in part] for part in _split(indices, VALIDATION_BATCH)]
-            dataset = _Transformed(images.val, recipe.evaluation_transform())
+            dataset = _Transformed(images.val, PictureTransform(recipe.evaluation_transform()))
             self.loader = _make_loader(dataset, device, workers, batch_sampler=sampler, collate_fn=_collate)
 
     def __iter__(self) -> Iterator[Batch]:
         if self.loader is not None:
-            return _to_device(self.device, self.loader)
+            return to_device(_whole(self.loader), self.device)
         share = validation_batches(self.images, VALIDATION_BATCH, self.process.rank, self.process.world_size)
-        return _to_device(self.device, share)
+        return ((pictures.to(self.device), labels.to(self.device)) for pictures, labels in share)
 
 
 def images_digest(images: AnyImages) -> int:
@@ -130,8 +146,8 @@ def usable_cores() -> int:
 
 
 class _Transformed(Dataset):
-    """Pictures under a transform; a key is (index, seed of the transform). A picture that cannot be read becomes the
-    error, since an exception would leave a worker as a page of text."""
+    """Pictures under a ``PictureTransform``, with label and rectangle; a key is (index, seed). A picture that cannot be
+    read becomes the error, since an exception would leave a worker as a page of text."""
 
     def __init__(self, pictures, transform):
         self.pictures, self.transform = pictures, transform
@@ -142,14 +158,8 @@ class _Transformed(Dataset):
             picture, label = self.pictures[index]
         except CourseError as error:
             return error
-        # The CPU's generator alone: torch.manual_seed also notes for each GPU where it was called from, some 170 µs a
-        # picture.
-        before = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(seed)
-        try:
-            return self.transform(picture), label
-        finally:
-            torch.default_generator.set_state(before)
+        pixels, rectangle = self.transform(picture, seed)
+        return pixels, label, rectangle
 
 
 class _BatchSampler:
@@ -208,16 +218,13 @@ def _end_with_parent(_):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _to_device(device, batches):
+def _whole(batches):
+    """The batches of a loader; what went wrong in its processes is raised here."""
     try:
         for batch in batches:
             if isinstance(batch, CourseError):
                 raise batch
-            pictures, labels = batch
-            yield (
-                pictures.to(device, memory_format=torch.channels_last, non_blocking=True),
-                labels.to(device, non_blocking=True),
-            )
+            yield batch
     except (RuntimeError, ConnectionError, EOFError) as error:
         if "worker" not in str(error) and isinstance(error, RuntimeError):
             raise

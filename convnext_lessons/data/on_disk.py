@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder, ImageNet
+from torchvision.datasets import ImageFolder
 
 from convnext_lessons.data.datasets import IMAGENETTE, ImagesError, locate
-from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_pixels
 from convnext_lessons.data.in_memory import Images, load_images
+from convnext_lessons.data.listing import ListedImageNet
 from convnext_lessons.data.tar_shards import ShardImages, open_shards
 from convnext_lessons.system.errors import in_a_line
 from convnext_lessons.system.settings import fast_mode, images_asked_for
@@ -39,7 +40,7 @@ class ImagesOnDisk:
         source: the data set's name or the folder.
         note: what has to be said beside every number measured on these pictures.
         classes: names, in the order of the labels.
-        train, val: datasets of (picture, label), the picture PIL's in RGB.
+        train, val: datasets of (picture, label), the picture uint8 [3, H, W].
     """
 
     source: str
@@ -66,7 +67,7 @@ class ImageFiles(Dataset):
         return os.fsdecode(self.paths[index].numpy().tobytes().rstrip(b"\0"))
 
     def __getitem__(self, index):
-        return read_image(self.path(index)), self.labels[index]
+        return read_pixels(self.path(index)), self.labels[index]
 
 
 def open_images(
@@ -109,7 +110,7 @@ def _imagenet(folder, progress):
             progress(f"unpacking ImageNet's archives in {folder} for {name}/, once; this takes long …")
         with _safe_unpacking():
             try:
-                splits[name] = ImageNet(folder, name)
+                splits[name] = ListedImageNet(folder, name)
             except (RuntimeError, OSError, ValueError, tarfile.TarError, pickle.UnpicklingError) as error:
                 raise ImagesError(
                     f"ImageNet in {folder} cannot be read ({in_a_line(error)}); if it is another data set, move its "

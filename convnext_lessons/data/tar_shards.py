@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import IterableDataset, default_collate, get_worker_info
 
+from convnext_lessons.data.alterations import PictureTransform
 from convnext_lessons.data.augmentation import seed_of
 from convnext_lessons.data.datasets import ImagesError
-from convnext_lessons.data.folders import open_splits, printable, read_image
+from convnext_lessons.data.folders import open_splits, printable, read_pixels
 from convnext_lessons.data.remote import is_remote, open_address
 from convnext_lessons.system.distributed import Process
 from convnext_lessons.system.errors import CourseError, in_a_line
@@ -192,12 +193,11 @@ def write_shards(source: str | Path, folder: str | Path, per_shard: int = PER_SH
 
 
 class TrainingShards(IterableDataset):
-    """Local batches, (pictures, labels), for one rank from a step of the run to its end; see
-    ``loader.training_stream``."""
+    """Local batches, raw, for one rank from a step of the run to its end; see ``loader.training_stream``."""
 
     def __init__(self, shards: Shards, recipe: Recipe, seed: int, first: int, process: Process):
         self.shards, self.recipe, self.seed, self.first, self.process = shards, recipe, seed, first, process
-        self.transform = recipe.training_transform()
+        self.transform = PictureTransform(recipe.training_transform(), recipe.erasing)
 
     def __iter__(self):
         worker, workers = _worker()
@@ -233,19 +233,19 @@ class TrainingShards(IterableDataset):
                 yield sample
                 return
             if not done:  # what was trained on before the resumption is read, but not decoded
-                torch.manual_seed(seed_of(self.seed, epoch, self.process.rank, *worker, number + offset))
-                pictures.append(_decode(sample, self.transform, self.shards.classes))
+                seed = seed_of(self.seed, epoch, self.process.rank, *worker, number + offset)
+                pictures.append(_decode(sample, self.transform, seed, self.shards.classes))
         if pictures:
             errors = [picture for picture in pictures if isinstance(picture, CourseError)]
             yield errors[0] if errors else default_collate(pictures)
 
 
 class ValidationShards(IterableDataset):
-    """Batches of all pictures of a split, each in one batch of one process."""
+    """Batches, raw, of all pictures of a split, each in one batch of one process."""
 
     def __init__(self, shards: Shards, recipe: Recipe, process: Process, size: int):
         self.shards, self.process, self.size = shards, process, size
-        self.transform = recipe.evaluation_transform()
+        self.transform = PictureTransform(recipe.evaluation_transform())
 
     def __iter__(self):
         worker, workers = _worker()
@@ -254,7 +254,7 @@ class ValidationShards(IterableDataset):
         batch = []
         for sample in _read(mine, None) if mine else ():
             whole = not isinstance(sample, CourseError)
-            picture = _decode(sample, self.transform, self.shards.classes) if whole else sample
+            picture = _decode(sample, self.transform, 0, self.shards.classes) if whole else sample
             if isinstance(picture, CourseError):
                 yield picture
                 return
@@ -307,8 +307,8 @@ def _members(address):
             tar.members = []  # or they would be remembered for ever
 
 
-def _decode(sample, transform, classes):
-    """(picture, label), or the error that says what is wrong with the sample."""
+def _decode(sample, transform, seed, classes):
+    """(picture, label, rectangle), or the error that says what is wrong with the sample."""
     where = f"{in_a_line(sample['__key__'])} of {sample['__url__']}"
     name = next((name for name in PICTURE_NAMES if name in sample), None)
     if name is None or "cls" not in sample:
@@ -317,9 +317,10 @@ def _decode(sample, transform, classes):
     if not label.isdigit() or len(label) > LONGEST_LABEL or int(label) >= classes:
         return ImagesError(f"Sample {where} has the label {label[:20]!r}; it must be 0 to {classes - 1}.")
     try:
-        return transform(read_image(io.BytesIO(sample[name]), where)), int(label)
+        pixels, rectangle = transform(read_pixels(io.BytesIO(sample[name]), where), seed)
     except ImagesError as error:
         return error
+    return pixels, int(label), rectangle
 
 
 def _worker():

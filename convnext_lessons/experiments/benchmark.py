@@ -3,6 +3,7 @@
 A ratio above 1 says that the course is faster. timm is compared with where it is installed; ``make bench`` installs it.
 """
 
+import functools
 import importlib.util
 import itertools
 import statistics
@@ -25,19 +26,23 @@ from convnext_lessons.classroom.widgets import CostExplorer
 from convnext_lessons.data.augmentation import MEAN, STD, training_batches
 from convnext_lessons.data.datasets import IMAGENETTE, dataset_folder
 from convnext_lessons.data.in_memory import load_images
+from convnext_lessons.data.loader import raw_stream
+from convnext_lessons.data.on_disk import open_images
+from convnext_lessons.experiments.engine import write_photographs
 from convnext_lessons.figures.tables import Table
 from convnext_lessons.model.architecture import RESNET50
 from convnext_lessons.model.cost import COSTS, count
 from convnext_lessons.model.network import build
 from convnext_lessons.model.roadmap import LABELS, PAPER_STEPS, architecture_after, step_of
 from convnext_lessons.model.timing import ROUNDS, make_worker, time_in_turns
-from convnext_lessons.runs.recipes import POCKET
+from convnext_lessons.runs.recipes import PAPER, POCKET
 from convnext_lessons.runs.records import write_measurements
 from convnext_lessons.system.devices import device_name
 
 Progress = Callable[[str], object]
 
 BATCH, SIDE = 8, 224
+LOADED = 64  # pictures in a batch of the paper's loader
 
 OPENING = "from convnext_lessons.classroom import open_lesson\n\ndevice, recipe, images = open_lesson(step=4)"
 
@@ -130,6 +135,58 @@ def measure_loader(rounds: int = 5, pictures: int = 1280, progress: Progress = p
     return ratios
 
 
+def measure_recipe_loader(rounds: int = 5, pictures: int = 256, progress: Progress = print) -> dict[str, list[float]]:
+    """The work of a loader process by the paper's recipe, on files as large as ImageNet's, beside torchvision's
+    reference and timm with the same alterations. Both decode by Pillow and alter its pictures; torchvision's makes
+    numbers, standardizes and erases there, too, which timm and the course leave to the device."""
+    recipe, ratios = PAPER.change(batch_size=LOADED, local_batch_size=None, epochs=10**9), {}
+    with tempfile.TemporaryDirectory() as folder:
+        write_photographs(Path(folder))
+        streams = {"ours": raw_stream(open_images(recipe, folder), recipe, 0, 0, torch.device("cpu"))}
+        for name, make in {
+            "torchvision's reference": _reference_loader,
+            "timm, without Posterize": _timm_loader,
+        }.items():
+            if name.startswith("timm") and not importlib.util.find_spec("timm"):
+                progress("timm is not installed; its loader is left out")
+                continue
+            streams[name] = itertools.chain.from_iterable(itertools.repeat(make(Path(folder) / "train", recipe)))
+
+        def bring(name):
+            for _ in itertools.islice(streams[name], pictures // LOADED):
+                pass
+
+        for name in list(streams)[1:]:
+            ours, theirs = (functools.partial(bring, each) for each in ("ours", name))
+            ratios[f"the paper's loader, {name}"] = time_in_turns(ours, theirs, rounds)
+            progress(_line(f"the paper's loader, {name}", ratios[f"the paper's loader, {name}"]))
+    return ratios
+
+
+def _reference_loader(folder, recipe):
+    """In the manner of torchvision's references/classification, with the recipe's own alterations."""
+    cut, flip, *operations = recipe.training_transform().transforms[1:]
+    standardize = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    erase = v2.RandomErasing(recipe.erasing, value="random")
+    transform = v2.Compose([cut, flip, *operations, *standardize, erase])
+    return DataLoader(ImageFolder(folder, transform), LOADED, shuffle=True, drop_last=True)
+
+
+def _timm_loader(folder, recipe):
+    """timm's loader, without what it does on the device, with its own names for the recipe's alterations. Posterize is
+    left out: it asks Pillow for 0 bits, which Pillow 13 refuses."""
+    import timm.data
+
+    names = {"auto_augment": "rand-m9-mstd0.5-inc1", "interpolation": recipe.interpolation}
+    erasing = {"re_prob": recipe.erasing, "re_mode": "pixel"}
+    work = {"num_workers": 0, "persistent_workers": False, "pin_memory": False, "device": torch.device("cpu")}
+    dataset = timm.data.ImageDataset(str(folder))
+    loader = timm.data.create_loader(dataset, recipe.image_size, LOADED, is_training=True, **names, **erasing, **work)
+    (augment,) = (step for step in dataset.transform.transforms if isinstance(step, timm.data.RandAugment))
+    augment.ops = [operation for operation in augment.ops if "Posterize" not in operation.name]
+    return loader.loader
+
+
 def measure_waits(progress: Progress = print) -> dict[str, float]:
     """What a learner waits for, in seconds."""
     seconds = {}
@@ -166,7 +223,9 @@ def make_benchmark(progress: Progress = print) -> None:
     content = {
         "peers": _timm(),
         "pictures": {"batch": BATCH, "side": SIDE},
-        "ratios": measure_networks(progress=progress) | measure_loader(progress=progress),
+        "ratios": measure_networks(progress=progress)
+        | measure_loader(progress=progress)
+        | measure_recipe_loader(progress=progress),
         "steps": measure_steps(progress=progress),
         "seconds": measure_waits(progress),
     }

@@ -1,4 +1,4 @@
-"""What the recipe's machinery costs: the price of each technique, of a checkpoint, of more processes."""
+"""What the recipe's machinery costs: each part of a picture's way, each technique, a checkpoint, more processes."""
 
 import itertools
 import os
@@ -16,6 +16,7 @@ from PIL import Image
 from convnext_lessons.data.datasets import IMAGENETTE, dataset_folder
 from convnext_lessons.data.loader import AnyImages
 from convnext_lessons.data.on_disk import open_images
+from convnext_lessons.experiments.parts import measure_parts
 from convnext_lessons.model.roadmap import PAPER_STEPS
 from convnext_lessons.runs.recipes import PAPER, REHEARSAL
 from convnext_lessons.runs.records import Experiment, make_experiment, write_measurements
@@ -50,11 +51,14 @@ def measure_techniques(
         ``{technique: ratios}``: the time for a picture, in the loader or in the step, with everything on, relative to
         the time without that technique; one for each round, in which both are measured one after the other.
     """
-    ratios = {}
+    ratios, device = {}, choose_device(device)
     for _, (name, changes) in itertools.product(range(rounds), {**IN_THE_LOADER, **IN_THE_STEP}.items()):
         without = Experiment(experiment.architecture, experiment.recipe.change(**changes), experiment.seed)
         if name in IN_THE_LOADER:
-            rates = [measure_loader_rate(images, each.recipe, seconds=seconds) for each in (without, experiment)]
+            rates = [
+                measure_loader_rate(images, each.recipe, seconds=seconds, device=device)
+                for each in (without, experiment)
+            ]
         else:
             rates = [measure_step_rate(each, device, seconds=seconds) for each in (without, experiment)]
         ratios.setdefault(name, []).append(rates[0] / rates[1])
@@ -83,15 +87,19 @@ def make_engine(progress: Callable[[str], object] = print) -> None:
     """Measure what lesson 12 shows of the machinery, on the CPU, and keep it in data/reference/engine.json."""
     content = {"images": open_images(REHEARSAL, IMAGENETTE.name).note}
     with tempfile.TemporaryDirectory() as folder:
-        _write_photographs(Path(folder))
+        write_photographs(Path(folder))
         large = open_images(PAPER, folder)
         rate = measure_loader_rate(large, PAPER.change(batch_size=64), seconds=20)
         content["loader"] = {"recipe": "paper", "file_size": PHOTOGRAPH, "images_per_second": rate}
         progress(f"loader: {content['loader']}")
+        paper = make_experiment(PAPER_STEPS[-1], PAPER)
+        parts = {"recipe": "paper", "file_size": PHOTOGRAPH, "milliseconds": measure_parts(large, paper, "cpu")}
+        content["parts"] = parts
+        progress(f"parts: {parts['milliseconds']}")
     rehearsal = make_experiment(PAPER_STEPS[-1], REHEARSAL)
     content["techniques"] = measure_techniques(rehearsal, open_images(REHEARSAL, IMAGENETTE.name), "cpu")
     progress(f"techniques: {content['techniques']}")
-    seconds, size = measure_checkpoint(make_experiment(PAPER_STEPS[-1], PAPER), "cpu")
+    seconds, size = measure_checkpoint(paper, "cpu")
     content["checkpoint"] = {"seconds": seconds, "bytes": size}
     progress(f"checkpoint: {content['checkpoint']}")
     content["processes"] = _measure_processes(progress)
@@ -102,7 +110,7 @@ def make_engine(progress: Callable[[str], object] = print) -> None:
 PHOTOGRAPH = (500, 375)  # a usual size in ImageNet
 
 
-def _write_photographs(folder, count=200):
+def write_photographs(folder: Path, count: int = 200) -> None:
     """Pictures of Imagenette blown up to the size of ImageNet's, so that decoding them takes as long."""
     sources = sorted((dataset_folder(IMAGENETTE) / "train").glob("*/*.JPEG"))
     for split in ("train", "val"):

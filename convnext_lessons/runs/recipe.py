@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import InterpolationMode, v2
 
-from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE, MEAN, STD
+from convnext_lessons.data.augmentation import FAST_IMAGE_SIZE, MEAN
 from convnext_lessons.runs.muon import Muon, takes_matrices
 from convnext_lessons.system.changeable import Changeable
 from convnext_lessons.system.errors import CourseError
@@ -230,8 +230,8 @@ class Recipe(Changeable):
         return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.ema))
 
     def training_transform(self) -> v2.Transform:
-        """A transform of one picture, PIL's or a uint8 tensor [3, H, W], to a standardized [3, image_size, image_size],
-        drawn from torch's global generator."""
+        """A transform of one picture, PIL's or a uint8 tensor [3, H, W], to uint8 [3, image_size, image_size], drawn
+        from torch's global generator; ``alterations.finish`` standardizes and erases whole batches."""
         # Turned and shifted pictures leave corners, which become ImageNet's mean.
         drawing = {"interpolation": InterpolationMode.BILINEAR, "fill": [round(255 * value) for value in MEAN]}
         operations = []
@@ -248,31 +248,23 @@ class Recipe(Changeable):
                 ),
                 v2.RandomHorizontalFlip(),
                 *operations,
-                *self._standardizing(),
-                v2.RandomErasing(self.erasing, value="random"),
             ]
         )
 
     def evaluation_transform(self) -> v2.Transform:
-        """A transform of one picture to a standardized [3, validation_size, validation_size]: resized, then its
-        centre."""
+        """A transform of one picture to uint8 [3, validation_size, validation_size]: resized, then its centre."""
         resized = round(self.validation_size / self.evaluation_share)
         return v2.Compose(
             [
                 v2.ToImage(),
                 v2.Resize(resized, interpolation=self._interpolation, antialias=True),
                 v2.CenterCrop(self.validation_size),
-                *self._standardizing(),
             ]
         )
 
     @property
     def _interpolation(self):
         return InterpolationMode(self.interpolation)
-
-    @staticmethod
-    def _standardizing():
-        return v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)
 
     def make_mixing(self, classes: int) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         """A callable ``(pictures, labels) → (pictures, labels)`` that mixes a batch as the recipe says."""

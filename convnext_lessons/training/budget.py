@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from convnext_lessons.data.loader import AnyImages, training_stream
+from convnext_lessons.data.loader import AnyImages, raw_stream, training_stream
 from convnext_lessons.data.on_disk import ImagesOnDisk
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.records import Experiment
@@ -76,9 +76,23 @@ def _rounded(number):
     return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
 
 
-def measure_loader_rate(images: AnyImages, recipe: Recipe, workers: int = 0, seconds: float = 3.0) -> float:
-    """Pictures a second that a loader brings, augmented and ready, if nobody trains on them."""
-    stream = training_stream(images, recipe, 0, 0, torch.device("cpu"), workers=workers)
+def measure_loader_rate(
+    images: AnyImages,
+    recipe: Recipe,
+    workers: int = 0,
+    seconds: float = 3.0,
+    device: torch.device | None = None,
+) -> float:
+    """Pictures a second that a loader brings if nobody trains on them.
+
+    Args:
+        device: where batches are made ready for the network; unless given, pictures count as the loader's processes
+            bring them.
+    """
+    if device or recipe.augmentation == "batches":
+        stream = training_stream(images, recipe, 0, 0, device or torch.device("cpu"), workers=workers)
+    else:
+        stream = raw_stream(images, recipe, 0, 0, torch.device("cpu"), workers=workers)
     for _ in range(1 + 2 * workers):  # until every worker has begun and what waited meanwhile is used up
         next(stream)
     start, count = time.perf_counter(), 0

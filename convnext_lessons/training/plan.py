@@ -34,7 +34,7 @@ def describe_plan(
     limit = f"{rate:,.0f} pictures a second trained on {device_name(device)}, in steps of {measured}"
     if recipe.augmentation != "batches":
         workers = default_workers(process)
-        loader = measure_loader_rate(images, recipe, workers)
+        loader = measure_loader_rate(images, recipe, workers, device=device)
         limit += f", {loader:,.0f} brought by {workers} loader processes"
         rate = min(rate, loader)
     lines = [

@@ -15,7 +15,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode
 
 from convnext_lessons.data.augmentation import standardize
-from convnext_lessons.data.folders import central_square, read_image
+from convnext_lessons.data.folders import central_square, read_image, read_pixels
 from convnext_lessons.data.loader import AnyImages, Validation
 from convnext_lessons.model.network import ResNet, build
 from convnext_lessons.model.pretrained import FAMILIES, is_end, load_weights, save_weights, weights_in
@@ -107,10 +107,11 @@ def prepare_picture(recipe: Recipe, picture: str | Path | IO[bytes]) -> torch.Te
     Raises:
         ImagesError: it is no readable picture.
     """
-    image = read_image(picture)
     if recipe.augmentation == "batches":  # as pictures in memory are: the whole central square
-        return standardize(central_square(image, recipe.validation_size)[None])[0]
-    return recipe.evaluation_transform()(image)
+        pixels = central_square(read_image(picture), recipe.validation_size)
+    else:
+        pixels = recipe.evaluation_transform()(read_pixels(picture))
+    return standardize(pixels[None])[0]
 
 
 def label_map(known: Sequence[str], classes: Sequence[str]) -> torch.Tensor:

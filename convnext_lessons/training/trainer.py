@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,9 @@ def train(
         images: what ``open_images`` gives for the recipe.
         device: where to train; the best there is unless given.
         report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}``. In training it also
-            has the last step's ``"learning_rate"`` and ``"gradient_norm"``, on a GPU ``"memory"`` (bytes, the most so
-            far), and ``"waiting"``, the share of the time spent waiting for pictures, where they are read one by one.
+            has ``"images_per_second"``, of all processes since the last point, the last step's ``"learning_rate"`` and
+            ``"gradient_norm"``, on a GPU ``"memory"`` (bytes, the most so far), and ``"waiting"``, the share of the
+            time spent waiting for pictures, where they are read one by one.
             After a validation it has ``"accuracy"``, ``"top5"`` and ``"validation_loss"``, and where weights are
             averaged ``"accuracy_unaveraged"``. The loss is None where a run is stopped before it was read for the
             first time.
@@ -319,6 +320,7 @@ class Trainer:
             self.workers = default_workers(self.process)
         self.validation = Validation(images, self.recipe, device, self.process, self.workers)
         self.stream = None  # begins where a checkpoint says
+        self.places = len(self.recipe.local_batches(self.process.rank, self.process.world_size))
         count = len(self.recipe.local_batches()) if self.recipe.local_batch_size else self.process.world_size
         self.statistics = RunningStatistics(self.network, self.process, count)
         largest = max(map(len, self.recipe.local_batches()))
@@ -355,8 +357,8 @@ class Trainer:
         """A rest smaller than a batch is left out."""
         return len(self.images.train) // self.recipe.batch_size
 
-    def step(self, local_batches: list[Batch], progress: float) -> torch.Tensor:
-        """One update at ``progress`` epochs from this rank's local batches of a batch.
+    def step(self, local_batches: Iterable[Batch], progress: float) -> torch.Tensor:
+        """One update at ``progress`` epochs from this rank's local batches of a batch, each taken when it is needed.
 
         Returns:
             This rank's share of the batch's mean loss, as a tensor, so that a GPU need not be waited for.
@@ -376,7 +378,7 @@ class Trainer:
                 torch.manual_seed(seed_of(self.seed, self.steps, number, "depth"))
                 self._tell_depths(first, len(labels))
                 part = slice(first, first + size)
-                is_last = place + 1 == len(local_batches) and part.stop >= len(labels)
+                is_last = place + 1 == self.places and part.stop >= len(labels)
                 loss_sum = loss_sum + self._accumulate(pictures[part], labels[part], is_last)
             self.statistics.add()
         self.statistics.end()
@@ -419,22 +421,19 @@ class Trainer:
         batches = self.steps_per_epoch
         points_at = {batches * (part + 1) // POINTS_PER_EPOCH for part in range(POINTS_PER_EPOCH)}
         watch, waiting, clock = Stopwatch(self.seconds), Stopwatch(), _SaveClock(self.options, self.steps)
-        seconds_before, waited_before = self.seconds, 0.0
+        pictures_before, seconds_before, waited_before = self.pictures, self.seconds, 0.0
         watch.start()
         for number in range(self.steps - epoch * batches + 1, batches + 1):
-            waiting.start()
-            local_batches = self._next_batch()
-            waiting.stop()
             # The rate of the step's end, so that the first step of the warm-up is not wasted on a rate of 0.
-            self.loss_sum = self.loss_sum + self.step(local_batches, epoch + number / batches)
+            self.loss_sum = self.loss_sum + self.step(self._local_batches(waiting), epoch + number / batches)
             self.loss_count += 1
             if number in points_at:
-                point = self._point(watch)
+                point, seconds = self._point(watch), watch.seconds - seconds_before
+                point["images_per_second"] = float(f"{(self.pictures - pictures_before) / seconds:.4g}")
                 if self.recipe.augmentation != "batches":
-                    share = (waiting.seconds - waited_before) / (watch.seconds - seconds_before)
-                    point["waiting"] = round(share, 3)
+                    point["waiting"] = round((waiting.seconds - waited_before) / seconds, 3)
                 yield point
-                seconds_before, waited_before = watch.seconds, waiting.seconds
+                pictures_before, seconds_before, waited_before = self.pictures, watch.seconds, waiting.seconds
                 watch.start()
             if request:
                 self._save_if_due(request, clock, watch, save)
@@ -477,13 +476,17 @@ class Trainer:
         if stop:
             raise Stopped(f"Stopped after {self.pictures:,} pictures, and saved; the same command goes on from there.")
 
-    def _next_batch(self):
-        """This rank's local batches of the next batch."""
+    def _local_batches(self, waiting):
+        """Yield this rank's local batches of the next batch, each when it is asked for: a whole batch of the paper's
+        would fill 2.5 GB of a GPU's memory. The watch runs while they are waited for."""
         if self.stream is None:
             settings = (self.process, self.workers)
             self.stream = training_stream(self.images, self.recipe, self.seed, self.steps, self.device, *settings)
-        count = len(self.recipe.local_batches(self.process.rank, self.process.world_size))
-        return list(itertools.islice(self.stream, count))
+        for _ in range(self.places):
+            waiting.start()
+            local_batch = next(self.stream)
+            waiting.stop()
+            yield local_batch
 
     def validate(self) -> Point:
         """A point of the curve with the accuracy."""

@@ -3,12 +3,22 @@ import os
 import pickle
 import shutil
 
+import matplotlib.cbook
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
-from convnext_lessons.data import DATASETS, IMAGENETTE, ImagesError, load_images, open_images
-from convnext_lessons.data.folders import class_names, common_square, describe_images, open_splits, read_image
+from convnext_lessons.data import DATASETS, IMAGENETTE, ImagesError, folders, load_images, open_images
+from convnext_lessons.data.folders import (
+    class_names,
+    common_square,
+    describe_images,
+    open_splits,
+    read_image,
+    read_pixels,
+)
 from convnext_lessons.runs.recipes import PAPER
 
 pytestmark = pytest.mark.usefixtures("full_mode")
@@ -187,7 +197,7 @@ def test_a_name_in_another_encoding_is_read(pets):
     os.rename(folder + b"/0.jpg", folder + b"/\xff.jpg")
     assert load_images(pets, 8, silent).train.shape[0] == 4
     images = open_images(PAPER, str(pets))
-    assert [images.train[index][0].size for index in range(4)].count((24, 16)) == 2
+    assert [images.train[index][0].shape for index in range(4)].count((3, 16, 24)) == 2
 
 
 def test_a_broken_image_with_such_a_name_is_named(pets, refuses):
@@ -207,3 +217,97 @@ def test_another_file_called_meta_is_not_imagenets(pets, refuses):
     (pets / "meta.bin").write_bytes(pickle.dumps({"a": 1}))
     with refuses(ImagesError, "ImageNet", "move its"):
         open_images(PAPER, str(pets))
+
+
+# Pixels ---------------------------------------------------------------------------------------------------------------
+
+
+def photograph(mode="RGB", size=(101, 67)):
+    with Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg")) as opened:
+        return opened.convert(mode).resize(size)
+
+
+JPEGS = {
+    "whole colours": {"subsampling": 0},
+    "half colours": {"subsampling": 2},
+    "progressive": {"progressive": True},
+    "coarse": {"quality": 5},
+    "turned": {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"},
+    "broken EXIF": {"exif": b"Exif\0\0" + b"\xff" * 60_000},
+}
+
+
+@pytest.fixture
+def decoders(monkeypatch):
+    """Which calls torchvision's decoder answered."""
+    calls, decode = [], folders.decode_jpeg
+
+    def noted(content, mode):
+        calls.append("refused")
+        pixels = decode(content, mode)
+        calls[-1] = "decoded"
+        return pixels
+
+    monkeypatch.setattr(folders, "decode_jpeg", noted)
+    return calls
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("settings", JPEGS.values(), ids=JPEGS)
+def test_both_decoders_find_the_same_pixels(tmp_path, decoders, mode, settings):
+    photograph(mode).save(tmp_path / "x.jpg", **settings)
+    pixels = read_pixels(tmp_path / "x.jpg")
+    assert (pixels.shape, pixels.dtype, decoders) == ((3, 67, 101), torch.uint8, ["decoded"])
+    # Bit for bit here; other versions of libjpeg-turbo may round otherwise.
+    assert (pixels.int() - pil_to_tensor(read_image(tmp_path / "x.jpg")).int()).abs().max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.jpg", "CMYK"), ("x.png", "RGB"), ("x.png", "I;16"), ("x.png", "P"), ("x.webp", "RGB")]
+)
+def test_what_is_no_plain_jpeg_is_pillows(tmp_path, decoders, mode, name):
+    picture = Image.new("I;16", (101, 67), 40_000) if mode == "I;16" else photograph(mode)
+    picture.save(tmp_path / name)
+    assert torch.equal(read_pixels(tmp_path / name), pil_to_tensor(read_image(tmp_path / name)))
+    assert decoders == []
+
+
+def test_where_torchvision_decodes_no_more_pillow_does(tmp_path, monkeypatch):
+    photograph().save(tmp_path / "x.jpg")
+    with_torchvision = read_pixels(tmp_path / "x.jpg")
+    monkeypatch.setattr(folders, "decode_jpeg", None)
+    assert (read_pixels(tmp_path / "x.jpg").int() - with_torchvision.int()).abs().max() <= 2
+
+
+def test_a_damaged_jpeg_that_pillow_survives_is_read(tmp_path, decoders, monkeypatch):
+    photograph().save(tmp_path / "x.jpg")
+    content = (tmp_path / "x.jpg").read_bytes()
+    (tmp_path / "x.jpg").write_bytes(content[: len(content) * 3 // 4])
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
+    assert read_pixels(tmp_path / "x.jpg").shape == (3, 67, 101)
+    assert decoders == ["refused"]
+
+
+def a_cut_off_jpeg(path):
+    photograph().save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def a_jpeg_that_claims_to_be_huge(path):
+    photograph().save(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xc0") + 5  # height and width in the frame's header
+    content[at : at + 4] = b"\xff\xdc\xff\xdc"
+    path.write_bytes(content)
+
+
+def a_jpeg_of_one_line(path):
+    photograph(size=(4000, 1)).save(path)
+
+
+@pytest.mark.parametrize("damage", [a_cut_off_jpeg, a_jpeg_that_claims_to_be_huge, a_jpeg_of_one_line])
+def test_jpegs_that_pillow_refuses_are_refused(tmp_path, damage, refuses):
+    damage(tmp_path / "x.jpg")
+    with refuses(ImagesError, "x.jpg", "replace or delete"):
+        read_pixels(tmp_path / "x.jpg")

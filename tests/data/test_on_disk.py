@@ -22,7 +22,7 @@ def test_images_stay_on_the_disk(grey):
     images = open_images(RECIPE, str(grey))
     assert (len(images.train), len(images.val), images.classes, images.note) == (24, 10, ("a", "b"), "grey")
     picture, label = images.train[3]
-    assert (picture.size, picture.mode, picture.getpixel((0, 0))[0] // 3 % 2) == ((48, 40), "RGB", label)
+    assert (picture.shape, picture.dtype, picture[0, 0, 0].item() // 3 % 2) == ((3, 40, 48), torch.uint8, label)
 
 
 def test_squashed_images_are_noted(tmp_path, full_mode):

@@ -1,17 +1,21 @@
 import json
 
 import pytest
+import timm
+import torch
+from PIL import Image
 
 from convnext_lessons.experiments import benchmark
 from convnext_lessons.experiments.benchmark import (
     benchmark_tables,
     make_benchmark,
     measure_networks,
+    measure_recipe_loader,
     measure_steps,
     peers,
 )
 from convnext_lessons.model import LAST_STEP
-from convnext_lessons.runs import read_measurements
+from convnext_lessons.runs import PAPER, read_measurements
 from convnext_lessons.system import reference_folder
 
 
@@ -42,6 +46,38 @@ def test_every_step_is_held_against_the_first():
     assert all(len(values) == 2 and min(values) > 0 for values in ratios.values())
 
 
+def small_photographs(folder):
+    for split, count in (("train", 9), ("val", 1)):
+        (folder / split / "a").mkdir(parents=True)
+        for number in range(count):
+            Image.effect_noise((64, 48), 90).convert("RGB").save(folder / split / "a" / f"{number}.jpg")
+
+
+def test_the_papers_loader_is_held_against_torchvisions_and_timms(monkeypatch, full_mode):
+    monkeypatch.setattr(benchmark, "write_photographs", small_photographs)
+    monkeypatch.setattr(benchmark, "LOADED", 4)
+    lines = []
+    ratios = measure_recipe_loader(rounds=2, pictures=8, progress=lines.append)
+    assert [name.split(", ")[1] for name in ratios] == ["torchvision's reference", "timm"]
+    assert all(len(values) == 2 and min(values) > 0 for values in ratios.values()) and len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "dtype"), [(benchmark._reference_loader, torch.float32), (benchmark._timm_loader, torch.uint8)]
+)
+def test_peers_bring_what_the_paper_needs(make, dtype, tmp_path, monkeypatch):
+    small_photographs(tmp_path)
+    monkeypatch.setattr(benchmark, "LOADED", 4)
+    (pictures, labels), _ = make(tmp_path / "train", PAPER)
+    assert (pictures.shape, pictures.dtype, labels.tolist()) == ((4, 3, 224, 224), dtype, [0] * 4)
+
+
+def test_timms_posterize_still_fails_under_this_pillow():
+    operation = timm.data.auto_augment.AugmentOp("PosterizeIncreasing", prob=1.0, magnitude=10)
+    with pytest.raises(ValueError, match="bits"):
+        operation(Image.new("RGB", (8, 8)))
+
+
 def test_what_was_measured_as_tables():
     content = {
         "ratios": {"loader": [5.0, 7.0, 6.0]},
@@ -59,12 +95,13 @@ def test_what_was_measured_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("convnext_lessons.runs.records.reference_folder", lambda: tmp_path)
     monkeypatch.setattr(benchmark, "measure_networks", lambda progress: {"step 0, inference, timm": [1.0]})
     monkeypatch.setattr(benchmark, "measure_loader", lambda progress: {"loader": [5.0]})
+    monkeypatch.setattr(benchmark, "measure_recipe_loader", lambda progress: {"timm": [1.2]})
     monkeypatch.setattr(benchmark, "measure_steps", lambda progress: {"1": [1.1]})
     monkeypatch.setattr(benchmark, "measure_waits", lambda progress: {"first picture": 8.0})
     make_benchmark(silent)
     kept = read_measurements("bench")
     assert kept == json.loads((tmp_path / "bench.json").read_text())
-    assert kept["ratios"] == {"step 0, inference, timm": [1.0], "loader": [5.0]}
+    assert kept["ratios"] == {"step 0, inference, timm": [1.0], "loader": [5.0], "timm": [1.2]}
     assert (kept["steps"], kept["seconds"]) == ({"1": [1.1]}, {"first picture": 8.0})
     assert {"schema", "device", "versions", "peers", "pictures"} <= kept.keys()
     assert len(benchmark_tables(kept)) == 3

@@ -30,7 +30,8 @@ def test_every_technique_of_the_recipe_is_measured(images):
 
 
 def test_a_ratio_is_the_time_with_a_technique_over_that_without(images, monkeypatch):
-    def loader_rate(images, recipe, seconds):
+    def loader_rate(images, recipe, seconds, device):
+        assert device == torch.device("cpu")  # noise is made there
         return 50 if recipe == SMALL else 200
 
     def step_rate(experiment, device, seconds):
@@ -65,7 +66,7 @@ def test_photographs_have_imagenets_size(tmp_path, monkeypatch):
     for number in range(3):
         Image.new("RGB", (20, 30), (80 * number, 0, 0)).save(folder / f"{number}.JPEG")
     large = tmp_path / "large"
-    engine._write_photographs(large, count=6)
+    engine.write_photographs(large, count=6)
     assert [len(list((large / split).rglob("*.jpg"))) for split in ("train", "val")] == [5, 1]
     for path in large.rglob("*.jpg"):
         with Image.open(path) as opened:
@@ -101,9 +102,10 @@ def test_processes_are_measured_from_the_logs_of_runs(monkeypatch):
 def test_what_was_measured_is_kept(tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(records, "reference_folder", lambda: tmp_path)
-    monkeypatch.setattr(engine, "_write_photographs", lambda folder: None)
+    monkeypatch.setattr(engine, "write_photographs", lambda folder: None)
     monkeypatch.setattr(engine, "open_images", lambda recipe, source: open_images(SMALL))  # the stand-in
     monkeypatch.setattr(engine, "measure_loader_rate", lambda images, recipe, seconds: 290.0)
+    monkeypatch.setattr(engine, "measure_parts", lambda images, experiment, device: {"decode": [0.6]})
     monkeypatch.setattr(engine, "measure_techniques", lambda experiment, images, device: {"mixup": [1.5]})
     monkeypatch.setattr(engine, "measure_checkpoint", lambda experiment, device: (0.5, 123))
     monkeypatch.setattr(engine, "_measure_processes", lambda progress: {"1 × 1 threads": 100.0})
@@ -111,11 +113,13 @@ def test_what_was_measured_is_kept(tmp_path, monkeypatch):
     kept = read_measurements("engine")
     assert kept["device"].keys() == {"name", "threads"}
     assert kept["loader"] == {"recipe": "paper", "file_size": list(engine.PHOTOGRAPH), "images_per_second": 290.0}
+    parts = {"recipe": "paper", "file_size": list(engine.PHOTOGRAPH), "milliseconds": {"decode": [0.6]}}
+    assert kept["parts"] == parts
     assert kept["techniques"] == {"mixup": [1.5]}
     assert kept["checkpoint"] == {"seconds": 0.5, "bytes": 123}
     assert kept["processes"] == {"1 × 1 threads": 100.0}
     assert "NOT Imagenette" in kept["images"]
-    assert len(lines) == 3
+    assert len(lines) == 4
 
 
 def test_the_stored_measurements_are_of_todays_techniques():

@@ -41,7 +41,7 @@ BATCH_NORM, LAYER_NORM, ON_DISK, IN_TARS, WITH_LOADERS = SETTINGS = (
 )
 
 NO_TEXT = bytes(range(128, 256)) * 2  # noise must not happen to be another number
-TIMES = ("seconds", "waiting")  # of a curve's points, which no two runs share
+TIMES = ("seconds", "images_per_second", "waiting")  # of a curve's points, which no two runs share
 
 
 def write_pictures(folder: Path) -> Path:

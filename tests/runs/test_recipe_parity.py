@@ -18,6 +18,8 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 from torchvision.transforms import v2
 
+from convnext_lessons.data import standardize
+from convnext_lessons.data.alterations import PictureTransform, finish
 from convnext_lessons.model import architecture_after, build, load_torchvision_weights
 from convnext_lessons.runs import ORIGINAL, PAPER, REHEARSAL
 from convnext_lessons.runs.recipe import RAND_AUGMENT_MAGNITUDE
@@ -30,6 +32,11 @@ PER_EPOCH = 312  # steps of 4096 in an epoch of ImageNet
 def photograph():
     with Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg")) as opened:
         return opened.convert("RGB").resize((224, 224))
+
+
+def prepared(recipe, picture):
+    """A picture as a recipe's evaluation has it."""
+    return standardize(recipe.evaluation_transform()(picture)[None])[0]
 
 
 # The numbers ----------------------------------------------------------------------------------------------------------
@@ -62,8 +69,12 @@ def test_torchvisions_average_decays_as_fast_as_its_own():
 
 @pytest.mark.parametrize("recipe", [PAPER, MODERN, ORIGINAL, TORCHVISION, REHEARSAL], ids=lambda recipe: recipe.name)
 def test_every_recipe_makes_pictures_of_its_size(recipe, photograph):
-    assert recipe.training_transform()(photograph).shape == (3, recipe.image_size, recipe.image_size)
-    assert recipe.evaluation_transform()(photograph).shape == (3, recipe.validation_size, recipe.validation_size)
+    for transform, size in (
+        (recipe.training_transform(), recipe.image_size),
+        (recipe.evaluation_transform(), recipe.validation_size),
+    ):
+        pixels = transform(photograph)
+        assert (pixels.shape, pixels.dtype) == ((3, size, size), torch.uint8)
 
 
 # The schedule ---------------------------------------------------------------------------------------------------------
@@ -187,7 +198,7 @@ def test_networks_with_batchnorm_keep_no_average():
 
 def test_evaluation_pictures_are_timms(photograph):
     theirs = create_transform(224, interpolation="bicubic", crop_pct=0.875)
-    ours = PAPER.evaluation_transform()(photograph)
+    ours = prepared(PAPER, photograph)
     # One resizes in PIL, the other in torch; they round apart by a grey level or two.
     assert (ours - theirs(photograph)).abs().mean() < 0.02
 
@@ -237,9 +248,9 @@ def test_what_timms_rand_augment_has_beside_ours():
 
 def test_erasing_leaves_noise():
     picture = Image.new("RGB", (224, 224), (128, 128, 128))
-    recipe = PAPER.change(erasing=0.999, augmentation="crops")
-    torch.manual_seed(1)
-    done = recipe.training_transform()(picture)
+    transform = PictureTransform(PAPER.change(augmentation="crops").training_transform(), erasing=1.0)
+    pixels, rectangle = transform(picture, seed=1)
+    (done,), _ = finish((pixels[None], torch.tensor([0]), rectangle[None]), torch.device("cpu"))
     noise = done[0][done[0] != done[0].mode().values.mode().values]
     assert 0.02 * 224**2 < len(noise) < 0.4 * 224**2
     assert noise.mean().abs() < 0.1 and noise.std() == pytest.approx(1, abs=0.1)
@@ -252,6 +263,6 @@ def test_weights_of_torchvision_are_judged_the_same(photograph):
     theirs = convnext_tiny(weights=None).eval()
     ours = build(architecture_after(11)).eval()
     load_torchvision_weights(ours, theirs.state_dict())
-    picture = PAPER.evaluation_transform()(photograph)[None]
+    picture = prepared(PAPER, photograph)[None]
     with torch.no_grad():
         torch.testing.assert_close(ours(picture), theirs(picture), rtol=1e-4, atol=1e-5)

@@ -74,7 +74,8 @@ def launch():
 
 def learnt(folder):
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in ("seconds", "waiting")} for line in lines]
+    times = ("seconds", "images_per_second", "waiting")
+    return [{key: value for key, value in line.items() if key not in times} for line in lines]
 
 
 def state_of(folder):

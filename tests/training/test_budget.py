@@ -46,6 +46,8 @@ def test_a_budget_of_nothing_is_refused(name, value, refuses):
 def test_a_rate_is_above_nothing_without_and_with_images(images):
     endless = SMALL.change(epochs=300)
     assert measure_loader_rate(images, endless, seconds=0.1) > 0
+    assert measure_loader_rate(images, endless, seconds=0.1, device=torch.device("cpu")) > 0
+    assert measure_loader_rate(images, endless.change(augmentation="batches"), seconds=0.1) > 0
     assert measure_step_rate(make_experiment(LAST_STEP, SMALL), "cpu", seconds=0.1) > 0
     assert measure_step_rate(make_experiment(LAST_STEP, SMALL), "cpu", seconds=0.1, images=images) > 0
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.models import convnext_tiny
 
-from convnext_lessons.data import ImagesError, load_images, open_images, stand_in, validation_batches
+from convnext_lessons.data import ImagesError, Validation, load_images, open_images, stand_in, validation_batches
 from convnext_lessons.model import WeightsError, architecture_after, build
 from convnext_lessons.runs import POCKET, REHEARSAL, Experiment, make_experiment
 from convnext_lessons.training import (
@@ -175,10 +175,7 @@ def test_published_networks_see_pictures_as_torchvision_shows_them(name, resized
 def test_a_picture_is_prepared_as_validation_prepares_it(recipe, folder, full_mode):
     recipe = recipe.change(image_size=32)
     images = open_images(recipe, str(folder), print)
-    if recipe.augmentation == "batches":
-        expected = next(iter(validation_batches(images)))[0][0]
-    else:
-        expected = recipe.evaluation_transform()(images.val[0][0])
+    expected = next(iter(Validation(images, recipe, torch.device("cpu"))))[0][0]
     assert torch.equal(prepare_picture(recipe, folder / "val" / "blue" / "0.png"), expected)
 
 

@@ -50,8 +50,9 @@ def run_of(images):
 
 
 def learnt(run):
-    """The curve without its seconds."""
-    return [{key: value for key, value in point.items() if key != "seconds"} for point in run.record["curve"]]
+    """The curve without its times."""
+    times = ("seconds", "images_per_second")
+    return [{key: value for key, value in point.items() if key not in times} for point in run.record["curve"]]
 
 
 def same_weights(one, other):
@@ -454,6 +455,41 @@ def test_validation_does_not_count_as_training(run_of, monkeypatch, clock):
     monkeypatch.setattr(Trainer, "validate", slow_validate)
     run = run_of()
     assert [point["seconds"] for point in run.record["curve"]][-1] == run.record["seconds"] == 16
+    # Eight pictures a step, a second each; a validation trains on none.
+    rates = [point.get("images_per_second") for point in run.record["curve"]]
+    assert set(rates) == {8.0, None} and rates.count(None) == 2
+
+
+def test_a_rate_is_that_since_the_last_point(run_of, monkeypatch, clock):
+    step, seconds = Trainer.step, iter([1, 3, *[2] * 6, *[1000] * 8])
+
+    def slow_step(self, local_batches, progress):
+        clock.now += next(seconds)
+        return step(self, local_batches, progress)
+
+    monkeypatch.setattr(Trainer, "step", slow_step)
+    curve = run_of().record["curve"]
+    assert [point["pictures"] for point in curve[:3]] == [8, 16, 24]
+    assert [point["images_per_second"] for point in curve[:3]] == [8.0, 2.667, 4.0]
+    assert {point.get("images_per_second") for point in curve[9:]} == {0.008, None}
+
+
+def test_local_batches_are_taken_when_they_are_needed(images, run_of, monkeypatch):
+    events, stream, accumulate = [], trainer.training_stream, Trainer._accumulate
+
+    def noted(*arguments):
+        for batch in stream(*arguments):
+            events.append("taken")
+            yield batch
+
+    def used(self, *arguments):
+        events.append("used")
+        return accumulate(self, *arguments)
+
+    monkeypatch.setattr(trainer, "training_stream", noted)
+    monkeypatch.setattr(Trainer, "_accumulate", used)
+    run_of(recipe=PLAIN.change(local_batch_size=2))
+    assert events == ["taken", "used"] * (4 * 16)
 
 
 # Around the loop ------------------------------------------------------------------------------------------------------
@@ -471,15 +507,14 @@ def test_a_run_in_bfloat16_is_told_and_learns_otherwise(run_of):
 
 
 def test_a_run_whose_pictures_grow(full_mode, monkeypatch):
-    sizes = []
-    step = Trainer.step
-    monkeypatch.setattr(
-        Trainer,
-        "step",
-        lambda self, micro_batches, progress: (
-            sizes.append(micro_batches[0][0].shape[-1]) or step(self, micro_batches, progress)
-        ),
-    )
+    sizes, step = [], Trainer.step
+
+    def noted(self, local_batches, progress):
+        local_batches = list(local_batches)
+        sizes.append(local_batches[0][0].shape[-1])
+        return step(self, local_batches, progress)
+
+    monkeypatch.setattr(Trainer, "step", noted)
     growing = PLAIN.change(epochs=3, image_size=64, first_size=48)
     train(make_experiment(2, growing), stand_in(64, train_count=64, val_count=40), device="cpu")
     assert sizes == [48] * 8 + [56] * 8 + [64] * 8
