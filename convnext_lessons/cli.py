@@ -6,6 +6,7 @@ import json
 import sys
 
 from convnext_lessons.commands import (
+    arrange,
     bench,
     evaluate,
     export,
@@ -177,6 +178,12 @@ def _parser():
         "source", type=_name, metavar="SOURCE", help="a folder with train/ and val/, a folder in them for each class"
     )
     added.add_argument("folder", type=_name, metavar="DIR", help="a new folder for the tar files and shards.json")
+
+    added = command(arrange)
+    added.add_argument(
+        "source", type=_name, metavar="SOURCE", help="ImageNet from Kaggle, or a folder of parquet files"
+    )
+    added.add_argument("target", type=_name, metavar="DIR", help="a new folder, for train/ and val/")
 
     added = command(reference)
     added.add_argument(

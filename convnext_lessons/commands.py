@@ -195,6 +195,14 @@ def shards(options):
     return 0
 
 
+def arrange(options):
+    """Make a folder with train/ and val/ of ImageNet as it comes from Kaggle, or of Hugging Face's parquet files."""
+    from convnext_lessons.data.arrange import arrange
+
+    print(f"made: {arrange(options.source, options.target)}; train on it with --images.")
+    return 0
+
+
 class _Console:
     """Prints a line for every point of a run's curve: how far, how fast, how well, and when it will be done."""
 

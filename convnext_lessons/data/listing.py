@@ -53,8 +53,8 @@ def list_images(directory: str | Path, class_to_idx: Mapping[str, int]) -> list[
     names = _read(path, directory, class_to_idx)
     if names is None:
         start = time.time()
-        folders, names = _list(directory, class_to_idx)
-        settled = all(max(times) / 1e9 < start - SETTLED for times in folders.values())
+        folders, names, unread = _list(directory, class_to_idx)
+        settled = not unread and all(max(times) / 1e9 < start - SETTLED for times in folders.values())
         if settled and sum(map(len, names.values())) >= LONG:
             content = {"version": VERSION, "folders": folders, "names": names}
             with contextlib.suppress(StorageError):  # the listing is there all the same
@@ -63,10 +63,11 @@ def list_images(directory: str | Path, class_to_idx: Mapping[str, int]) -> list[
 
 
 def _list(directory, classes):
-    """({folder: its times}, {class: names of its images}), all relative to the directory."""
-    folders, names = {}, {name: [] for name in classes}
+    """({folder: its times}, {class: names of its images}), relative to the directory, and the errors of folders that
+    may not be read, whose images torchvision leaves out."""
+    folders, names, unread = {}, {name: [] for name in classes}, []
     for label in sorted(classes):
-        for root, _, files in sorted(os.walk(os.path.join(directory, label), followlinks=True)):
+        for root, _, files in sorted(os.walk(os.path.join(directory, label), onerror=unread.append, followlinks=True)):
             inside = os.path.relpath(root, directory)
             folders[inside] = _times(root)
             names[label] += [
@@ -75,7 +76,7 @@ def _list(directory, classes):
     empty = [label for label in sorted(classes) if not names[label]]
     if empty:
         raise FileNotFoundError(f"Found no image of the classes {', '.join(empty)}.")
-    return folders, names
+    return folders, names, unread
 
 
 def _read(path, directory, classes):

@@ -150,6 +150,18 @@ def test_folders_that_changed_a_moment_ago_are_listed_again(tree, listings, monk
     assert len(listings) == 2 and not kept()
 
 
+def test_a_listing_with_a_folder_that_may_not_be_read_is_not_kept(tree, listings, monkeypatch):
+    scandir = os.scandir
+
+    def closed(path):
+        if os.fspath(path).endswith("/x"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert len(ListedFolder(tree).samples) == 6 and not kept()
+
+
 def test_short_listings_are_not_kept(tree, listings, monkeypatch):
     monkeypatch.setattr(listing, "LONG", 8)
     ListedFolder(tree)

@@ -448,6 +448,7 @@ def _other_commands(place):
         lambda: act().err,
         lambda words: "link.png" in words and "cannot be written" not in words and not (place / "tars").exists(),
     )
+    yield from _arranging(place)
     yield Case("lab --folder is a file", command("lab", "--folder", ROOT / "README.md"))
     yield Case("lab --folder cannot be made", command("lab", "--folder", "/proc/x/y"))
     yield Case("lab --folder ''", command("lab", "--folder", ""))
@@ -455,6 +456,51 @@ def _other_commands(place):
     with _taken_port() as port:
         act = partial(_lab, place, f"--port={port}", "--ServerApp.port_retries=0")
         yield Case("lab on a port in use, no other allowed", act)
+
+
+def _arranging(place):
+    yield Case("arrange nothing", command("arrange"))
+    yield Case("arrange without a target", command("arrange", "/nowhere"))
+    yield Case("arrange /nowhere", command("arrange", "/nowhere", "made"))
+    yield Case("arrange ''", command("arrange", "", "made"))
+    yield Case("arrange a file", command("arrange", ROOT / "README.md", "made"))
+    yield Case("arrange a name of 300 letters", command("arrange", "x" * 300, "made"))
+    yield Case("arrange a folder with train/ and val/", command("arrange", place / "packed", "made"))
+    kaggle = place / "kaggle"
+    pictures = kaggle / "ILSVRC" / "Data" / "CLS-LOC"
+    (pictures / "train" / "n01").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(pictures / "train" / "n01" / "n01_1.JPEG")
+    yield Case("arrange Kaggle's without val", command("arrange", kaggle, "made"))
+    (pictures / "val").mkdir()
+    Image.new("RGB", (8, 8)).save(pictures / "val" / "val_1.JPEG")
+    yield Case("arrange Kaggle's without its table", command("arrange", kaggle, "made"))
+    for words, table in (
+        ("empty", b""),
+        ("of another kind", b"a,b\n1,2\n"),
+        ("not UTF-8", b"ImageId,PredictionString\n\xff,n01\n"),
+        ("with a NUL", b"ImageId,PredictionString\nval_1\0,n01\n"),
+        ("naming a picture outside", b"ImageId,PredictionString\n../train/n01/n01_1,n01\n"),
+        ("naming a class outside", b"ImageId,PredictionString\nval_1,../../n01\n"),
+        ("without a class", b"ImageId,PredictionString\nval_1\n"),
+        ("with a class of escape codes", b"ImageId,PredictionString\nval_1,\x1b[31m\n"),
+    ):
+        (kaggle / "LOC_val_solution.csv").write_bytes(table)
+        yield Case(f"arrange Kaggle's, its table {words}", command("arrange", kaggle, "made"))
+    (kaggle / "LOC_val_solution.csv").write_text("ImageId,PredictionString\nval_1,n01 1 2 3 4\n")
+    yield Case("arrange into what is there", command("arrange", kaggle, place))
+    yield Case("arrange into a file's place", command("arrange", kaggle, ROOT / "README.md"))
+    yield Case("arrange under a file", command("arrange", kaggle, ROOT / "README.md" / "made"))
+    yield Case("arrange into a name of 300 letters", command("arrange", kaggle, "x" * 300))
+    yield Case("arrange Kaggle's", command("arrange", kaggle, "made"), lambda done: done.status == 0)
+    for words, content in (("empty", b""), ("of nothing", b"PAR1 and nothing else")):
+        folder = place / f"parquet {words}"
+        folder.mkdir()
+        for split in ("train", "validation"):
+            (folder / f"{split}-00000-of-00001.parquet").write_bytes(content)
+        yield Case(f"arrange parquet files, {words}", command("arrange", folder, "made of parquet"))
+    (folder / "validation-00000-of-00001.parquet").unlink()
+    (folder / "train-00000-of-00001.parquet").rename(folder / "other.parquet")
+    yield Case("arrange parquet files of no split", command("arrange", folder, "made of parquet"))
 
 
 def _data_folders(place):
