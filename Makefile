@@ -6,7 +6,30 @@ RUN := $(ENV)/bin/python -m convnext_lessons
 STAMP := $(ENV)/installed
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@awk -F ':.*## ' '/^#@ /{print "\n" substr($$0, 4)} /^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+#@ To learn
+
+lab: install  ## open your own copies of the lessons in JupyterLab
+	$(RUN) lab
+
+doctor: install  ## say what this machine has and what is missing
+	$(RUN) doctor
+
+colab-bundle: install  ## make the file to upload to Colab, while the course has no address
+	@rm -rf dist
+	$(ENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@echo "Open a lesson on Colab and run it: it asks for $$(ls dist/*.whl), unless that is in your Drive already."
+
+#@ To present
+
+slides: install  ## make the reading group's slides, poster and handout in build/slides; N=4: the slides of lesson 4
+	$(RUN) slides $(N)
+
+site: install  ## make the website of the executed lessons in build/site
+	$(RUN) site
+
+#@ To change the course
 
 install: $(STAMP)  ## make the environment in .venv with the tested versions
 
@@ -16,9 +39,6 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(ENV)
 	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $(STAMP)
-
-lab: install  ## open your own copies of the lessons in JupyterLab
-	$(RUN) lab
 
 test: install  ## run the unit tests, the lint and every lesson in fast mode
 	$(ENV)/bin/ruff check . && $(ENV)/bin/ruff format --check .
@@ -39,27 +59,15 @@ test-colab: install colab-bundle  ## run lessons with Colab's versions, in an en
 	$(ENV)-colab/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/colab/versions.txt
 	COLAB_PYTHON=$(CURDIR)/$(ENV)-colab/bin/python COLAB_BUNDLE=$$(ls $(CURDIR)/dist/*.whl) $(ENV)/bin/python -m pytest tests/colab -m colab
 
-colab-bundle: install  ## make the file to upload to Colab, while the course has no address
-	@rm -rf dist
-	$(ENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
-	@echo "Open a lesson on Colab and run it: it asks for $$(ls dist/*.whl), unless that is in your Drive already."
-
-stamp: install  ## write the address in pyproject.toml into the lessons: Colab badges and set-up cells
-	$(RUN) stamp
-
-slides: install  ## make the reading group's slides, poster and handout in build/slides; N=4: the slides of lesson 4
-	$(RUN) slides $(N)
-
 lessons: install  ## execute every lesson on real pictures and keep its results, and draw the road for the README
 	$(RUN) run --in-place
 	$(RUN) slides --in-place
 	$(RUN) picture
 
-site: install  ## make the website of the executed lessons in build/site
-	$(RUN) site
+stamp: install  ## write the address in pyproject.toml into the lessons: Colab badges and set-up cells
+	$(RUN) stamp
 
-doctor: install  ## say what this machine has and what is missing
-	$(RUN) doctor
+#@ To measure anew
 
 pilot: install  ## make what is missing of the comparison that chose the pocket recipe
 	$(RUN) reference pilot

@@ -8,8 +8,15 @@ import pytest
 
 from convnext_lessons.classroom.notebooks import find_lesson, list_lessons
 from convnext_lessons.figures import show_gains
-from convnext_lessons.model import PAPER_STEPS, paper_after
-from convnext_lessons.runs import compare_groups, compare_runs, compare_steps, group_name, reference_runs
+from convnext_lessons.model import PAPER_STEPS, architecture_after, paper_after
+from convnext_lessons.runs import (
+    compare_groups,
+    compare_runs,
+    compare_steps,
+    group_name,
+    reference_runs,
+    stored_time_ratio,
+)
 from convnext_lessons.system import reference_folder
 
 # "step 4  59.1 ± 0.9 % over 5 runs" in what a cell prints, "step 4: 59.1 ± 0.9 % over 5 stored runs" beside a plot.
@@ -59,6 +66,17 @@ def test_every_mean_and_spread_in_a_lesson_is_a_stored_one(number):
 @pytest.mark.parametrize("number", PAPER_STEPS)
 def test_every_lesson_shows_the_road_so_far(number):
     assert repr(show_gains(until=number)) in list(printed(number))
+
+
+@pytest.mark.parametrize("number", PAPER_STEPS)
+def test_every_time_on_a_page_is_the_stored_one(number):
+    """Measured while a page is made, a time would depend on what else the machine does at that moment."""
+    stored = stored_time_ratio(architecture_after(number - 1), architecture_after(number))
+    shown = [words for words in printed(number) if "time of a training step" in words]
+    graded = [words for words in shown if f"points for step {number}" in words or "Nothing was predicted" in words]
+    assert graded and all(str(stored) in words for words in graded)
+    drawn = [words for words in shown if words.startswith("Cost of ")]
+    assert drawn and (number == 3 or all(f"time of a training step {stored}." in words for words in drawn))
 
 
 # What the lessons say in prose, each sentence with what makes it true -------------------------------------------------
