@@ -15,7 +15,7 @@ from convnext_lessons.publish.pages import minutes_of, title_of
 _WORDS = """\
 # ConvNeXt Lessons
 
-**A ResNet-50 becomes a ConvNeXt-T in eleven steps: one idea, one notebook, one number that you check yourself.**
+**A ResNet-50 becomes a ConvNeXt-T in eleven steps, one idea each. Read them here, or run them on your own machine.**
 
 {road}
 

@@ -133,6 +133,7 @@ def _run_sphinx(source, files, pages):
         "html_extra_path": [str(files)],
         "html_copy_source": False,
         "html_show_copyright": False,
+        "html_show_search_summary": False,  # for a sentence of each page found, the whole page would be fetched
         "html_show_sphinx": False,
         "html_context": {"default_mode": "auto"},
         "html_theme_options": {

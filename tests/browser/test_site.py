@@ -61,7 +61,7 @@ def open_page(site, browser):
             "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or faults.append(request)
         )
         page.on("requestfailed", lambda request: faults.append(request.url))
-        page.on("pageerror", faults.append)
+        page.on("pageerror", lambda error: faults.append(error))
         page.goto(f"{site}/{name}")
         return page
 
