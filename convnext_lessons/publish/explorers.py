@@ -75,13 +75,14 @@ def freeze_lessons(lessons: Sequence[Path], kept: Path) -> dict[str, dict[int, O
 def _freeze_lesson(path, kept):
     """The explorers of one lesson by their cells, and the names of the files that hold them."""
     notebook, explorers, names = read_notebook(path), {}, []
-    local = downloads_folder() / IMAGENETTE.folder
-    images = str(local) if local.is_dir() else "stand-in"
+    there = (downloads_folder() / IMAGENETTE.folder).exists()
+    images = IMAGENETTE.name if there else "stand-in"  # nothing is downloaded for a page
+    note, stored = (notebook.metadata.convnext_lessons.get(key) for key in ("images", "stored"))
     for index, cell in enumerate(notebook.cells):
         if replay.shows_explorer(cell):
             cells = notebook.cells[: index + 1]
-            names.append(_name(cells, notebook.metadata.convnext_lessons.get("stored", []), images))
-            explorers[index] = _kept_or_made(kept / f"{names[-1]}.json", cells, images)
+            names.append(_name(cells, stored, f"{images} {note}"))
+            explorers[index] = _kept_or_made(kept / f"{names[-1]}.json", cells, images, note)
     return explorers, names
 
 
@@ -93,19 +94,19 @@ def _name(cells, stored, images):
     return hash_sources(texts, stored, [*modules_behind(code), *here])
 
 
-def _kept_or_made(path, cells, images):
+def _kept_or_made(path, cells, images, note):
     try:
         return OnPage(**read_json(path))
     except (OSError, ValueError, TypeError):
-        made = _make(cells, images)
+        made = _make(cells, images, note)
         write_json(path, asdict(made))
         return made
 
 
-def _make(cells, images):
+def _make(cells, images, note):
     start = time.perf_counter()
     try:
-        explorer = replay.replay(cells, images)
+        explorer = replay.replay(cells, images, note)
     except replay.ReplayError as error:
         return OnPage("", 0, time.perf_counter() - start, str(error))
     html = explorer.frozen()

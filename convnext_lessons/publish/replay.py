@@ -20,7 +20,7 @@ from convnext_lessons.classroom.notebooks import environment
 from convnext_lessons.classroom.widgets import Explorer
 from convnext_lessons.system.errors import CourseError, in_a_line
 
-CHANNEL_LEVELS, PIXELS = 32, 0.02  # where less than this share of pixels differs by more levels, pictures are alike
+CHANNEL_LEVELS, PIXELS = 32, 0.002  # where less than this share of pixels differs by more levels, pictures are alike
 
 
 class ReplayError(CourseError):
@@ -32,15 +32,17 @@ def shows_explorer(cell: NotebookNode) -> bool:
     return cell.cell_type == "code" and _ends_in_explorer(cell.source) and _picture_of(cell) is not None
 
 
-def replay(cells: Sequence[NotebookNode], images: str) -> Explorer:
+def replay(cells: Sequence[NotebookNode], images: str, note: str) -> Explorer:
     """The explorer that the last of some cells of an executed lesson shows, made again.
 
     Args:
         cells: the lesson's up to the one with the explorer.
-        images: what ``CONVNEXT_LESSONS_IMAGES`` says while they run; nothing is downloaded for it.
+        images: what ``CONVNEXT_LESSONS_IMAGES`` says while they run.
+        note: on which images the lesson was executed.
 
     Raises:
-        ReplayError: a cell failed, or the explorer's picture is another than the one that the lesson shows.
+        ReplayError: a cell failed, it needs the lesson's images and has others, or the explorer's picture is another
+            than the one that the lesson shows.
     """
     code = code_behind(cell.source for cell in cells if cell.cell_type == "code")
     names = {"__name__": "lesson", "display": lambda *things: None, "get_ipython": lambda: None}
@@ -50,6 +52,8 @@ def replay(cells: Sequence[NotebookNode], images: str) -> Explorer:
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(code, "lesson", "exec"), names)
             explorer = names[_RESULT]
+            if "images" in names and names["images"].note != note:
+                raise ReplayError(f"It shows what a network makes of {note}; here it had {names['images'].note}.")
             _compare(explorer.static(), _picture_of(cells[-1]))
         except ReplayError:
             raise

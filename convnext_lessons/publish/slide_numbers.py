@@ -66,7 +66,7 @@ def draw_points() -> SlideFigure:
         picture.text(middle, top + 62, signed(stop - begin), 44, "middle", ink, bold=True)
         picture.text(middle, top + 100, words, 26, "middle", ink)
     stops = (
-        (ORIGINAL_ACCURACY, "ResNet-50", "as in 2015"),
+        (ORIGINAL_ACCURACY, "ResNet-50", "older training"),
         (START.accuracy, "ResNet-50", "the same network"),
         (end, "ConvNeXt-T", ""),
     )

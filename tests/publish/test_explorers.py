@@ -39,7 +39,7 @@ def test_an_explorer_is_made_once_and_kept(tmp_path, monkeypatch):
 
 
 def test_a_kept_one_is_made_anew_where_the_file_is_damaged_or_something_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(explorers, "_make", lambda cells, images: OnPage("<p>", 1, 0.1))
+    monkeypatch.setattr(explorers, "_make", lambda cells, images, note: OnPage("<p>", 1, 0.1))
     freeze_lessons([LESSON], tmp_path)
     (first,) = tmp_path.glob("*.json")
     first.write_text("{")
@@ -51,7 +51,7 @@ def test_a_kept_one_is_made_anew_where_the_file_is_damaged_or_something_changed(
 
 
 def test_what_does_not_come_back_leaves_the_lessons_picture(tmp_path, monkeypatch):
-    def refuse(cells, images):
+    def refuse(*settings):
         raise ReplayError("it is another.")
 
     monkeypatch.setattr(explorers.replay, "replay", refuse)
@@ -61,9 +61,9 @@ def test_what_does_not_come_back_leaves_the_lessons_picture(tmp_path, monkeypatc
 
 def test_pictures_that_are_not_here_are_not_downloaded(tmp_path, monkeypatch, own_place):
     asked = []
-    monkeypatch.setattr(explorers, "_make", lambda cells, images: asked.append(images) or OnPage("", 0, 0.0))
+    monkeypatch.setattr(explorers, "_make", lambda cells, images, note: asked.append(images) or OnPage("", 0, 0.0))
     freeze_lessons([LESSON], tmp_path)
     folder = own_place / "downloads" / "imagenette2-160"
     folder.mkdir(parents=True)
     freeze_lessons([LESSON], tmp_path)
-    assert asked == ["stand-in", str(folder)]
+    assert asked == ["stand-in", "imagenette"]

@@ -58,7 +58,7 @@ def readers():
 
 
 def test_an_explorer_comes_back_as_it_was(readers):
-    explorer = replay(readers, images="stand-in")
+    explorer = replay(readers, images="stand-in", note="Imagenette")
     assert {name: len(control.options) for name, control in explorer.controls.items()} == {"kernel": 5, "stride": 2}
 
 
@@ -71,7 +71,7 @@ def test_another_sentence_than_the_lessons_is_refused(readers, refuses):
     cells, shown = altered(readers)
     shown["text/plain"] += " Or not."
     with refuses(ReplayError, "says something else"):
-        replay(cells, images="stand-in")
+        replay(cells, images="stand-in", note="Imagenette")
 
 
 def test_another_picture_than_the_lessons_is_refused(readers, refuses):
@@ -84,11 +84,20 @@ def test_another_picture_than_the_lessons_is_refused(readers, refuses):
     )
     shown["image/png"] = other
     with refuses(ReplayError, "looks different"):
-        replay(cells, images="stand-in")
+        replay(cells, images="stand-in", note="Imagenette")
 
 
 def test_cells_that_fail_are_refused(readers, refuses):
     cells = copy.deepcopy(readers)
     cells[-1].source = "raise ValueError('no')\n" + cells[-1].source
     with refuses(ReplayError, "ValueError: no"):
-        replay(cells, images="stand-in")
+        replay(cells, images="stand-in", note="Imagenette")
+
+
+def test_other_images_than_the_lessons_are_refused(readers, refuses):
+    cells = copy.deepcopy(readers)
+    cells[
+        -1
+    ].source = f"from types import SimpleNamespace\nimages = SimpleNamespace(note='stand-in')\n{cells[-1].source}"
+    with refuses(ReplayError, "Imagenette", "here it had stand-in"):
+        replay(cells, images="stand-in", note="Imagenette")
