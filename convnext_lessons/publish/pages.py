@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from convnext_lessons.classroom.colab import colab_address, is_set_up, without_stamp
+from convnext_lessons.classroom.total import NOTHING
 from convnext_lessons.publish.explorers import ELSEWHERE, OnPage
 from convnext_lessons.publish.quiz import ask, grade, step_asked, step_graded
 
@@ -72,10 +73,10 @@ def _actions(name, url):
 def _outputs(cell, stem, explorer, root):
     outputs = []
     for number, output in enumerate(cell.outputs):
-        if output.output_type == "stream" and output.text.startswith("your predictions:"):
-            outputs.append(_html(f'<pre class="tally">{escape(output.text)}</pre>', output.text))
-            continue
         data = output.get("data", {})
+        if data.get("text/plain") == NOTHING:
+            outputs.append(_html(f'<pre class="tally">{escape(NOTHING)}</pre>', NOTHING))
+            continue
         if "<th>it is</th>" in data.get("text/html", "") and (step := step_graded(cell.source)):
             output = _html(grade(step, data["text/html"]), data["text/plain"])
         elif step := step_asked(cell.source):

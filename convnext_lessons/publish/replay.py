@@ -9,6 +9,7 @@ import base64
 import builtins
 import contextlib
 import io
+import re
 import symtable
 from collections.abc import Iterable, Sequence
 
@@ -87,9 +88,12 @@ def code_behind(sources: Iterable[str]) -> str:
         called |= inside
 
 
+_FOR_IPYTHON = re.compile(r"\s*(\w+ = )?[!%]")  # such as !pip install, or names = !ls
+
+
 def _plain(source):
     """A cell without the lines that only IPython reads."""
-    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("!", "%")))
+    return "\n".join(line for line in source.splitlines() if not _FOR_IPYTHON.match(line))
 
 
 def _units(tree):

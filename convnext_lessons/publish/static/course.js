@@ -53,7 +53,10 @@ function tally(place) {
   const words = Object.entries(kept)
     .filter(([, { score }]) => score)
     .map(([step, { score }]) => `step ${step}: ${score[0]} of ${score[1]}`);
-  place.textContent = `your predictions: ${words.join("; ") || "nothing was predicted yet"}`;
+  if (!words.length) return; // what stands there says so
+  const sums = Object.values(kept).filter(({ score }) => score).map(({ score }) => score);
+  const [points, of] = [0, 1].map((part) => sums.reduce((sum, score) => sum + score[part], 0));
+  place.textContent = `your predictions: ${words.join("; ")}; in all ${points} of ${of} points`;
 }
 
 function gradeAll() {
