@@ -51,7 +51,8 @@ def lesson_slides(lesson: NotebookNode) -> NotebookNode:
                 if any(told):
                     cells.append(_notes("\n\n".join(filter(None, told))))
                 told = []
-    questions = re.findall(r"^- \*For the group:\*(.+?)(?=^- |\Z)", lesson.cells[-1].source, re.M | re.S)
+    prose = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    questions = re.findall(r"^- \*For the group:\*(.+?)(?=^- |\Z)", prose, re.M | re.S)
     if questions:
         words = [" ".join(one.split()) for one in questions]
         cells.append(_slide("## For the group\n\n" + "\n".join(f"- {one[0].upper()}{one[1:]}" for one in words)))

@@ -6,6 +6,7 @@ wide as its channels, and a thick vermilion edge marks what has changed.
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torchvision.models import swin_t
 
@@ -16,6 +17,7 @@ from convnext_lessons.figures.palette import (
     NORM,
     PAPER_WHITE,
     POINTWISE,
+    SCALE,
     SOFT,
     SPATIAL,
     STREAM,
@@ -37,7 +39,14 @@ from convnext_lessons.publish.slide_canvas import (
     signed,
 )
 
-FILL = {"spatial": SPATIAL, "pointwise": POINTWISE, "norm": NORM, "activation": ACTIVATION, "other": STREAM}
+FILL = {
+    "spatial": SPATIAL,
+    "pointwise": POINTWISE,
+    "norm": NORM,
+    "activation": ACTIVATION,
+    "scale": SCALE,
+    "other": STREAM,
+}
 
 
 def draw_all_blocks() -> SlideFigure:
@@ -260,8 +269,13 @@ def _draw_addition(picture, axis, side, top, y, width, scale):
 def _rows(architecture):
     """The layers of stage 1's second block, each with whether it stands behind the addition."""
     block = build_on_meta(architecture).stages[0][1]
-    inside = [(row, False) for row in describe_layers(block.residual)]
+    inside = [(_without_bias(row), False) for row in describe_layers(block.residual)]
     return inside + [(row, True) for row in describe_layers(block.after_addition)]
+
+
+def _without_bias(row):
+    """A layer without the remark on its bias, which is too small a thing for a slide."""
+    return replace(row, words=row.words.removesuffix(" + bias"))
 
 
 def _changed(before, after):
