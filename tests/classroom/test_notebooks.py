@@ -164,10 +164,10 @@ IMAGES = "class images: note = 'none'"
         (
             [
                 "from convnext_lessons.runs import read_measurements, reference_runs",
-                "read_measurements('times')['rounds']",
+                "read_measurements('engine')['device']",
                 "len(reference_runs(step=4)), len(reference_runs(step=4))",
             ],
-            ["pocket.jsonl", "times.json"],
+            ["engine.json", "pocket.jsonl"],
         ),
         (["from convnext_lessons.figures import show_gains\nshow_gains(until=2)"], ["pocket.jsonl"]),
         (

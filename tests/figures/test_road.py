@@ -3,7 +3,7 @@ import math
 import pytest
 
 from convnext_lessons.figures import draw_flops_and_time, draw_road, draw_summary, road
-from convnext_lessons.figures.palette import CHANGED
+from convnext_lessons.figures.palette import CHANGED_WORDS
 from convnext_lessons.model import (
     COSTS,
     LAST_STEP,
@@ -119,7 +119,7 @@ def test_the_road_draws_a_step_that_the_paper_lacks_and_leaves_its_accuracy_blan
     assert "you are here" not in notes(plot)  # there is no point to stand on
     bar = bottom.patches[own_step.number]
     assert bar.get_height() == pytest.approx(macs)
-    assert bottom.get_xticklabels()[own_step.number].get_color() == CHANGED
+    assert bottom.get_xticklabels()[own_step.number].get_color() == CHANGED_WORDS
 
 
 def test_the_summary_leaves_blank_what_nobody_measured(own_step, is_drawn):
