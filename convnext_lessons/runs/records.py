@@ -171,7 +171,7 @@ class RunStore:
         """
         found = []
         for number, run in self._lines():
-            if not run:
+            if not isinstance(run.get("schema"), int):
                 warnings.warn(
                     f"Line {number} of {self.path} is damaged, or was cut off while it was written; it is left out.",
                     stacklevel=2,

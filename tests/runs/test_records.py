@@ -196,7 +196,17 @@ def test_a_line_torn_inside_a_letter_is_left_out(store):
     assert numbers(store) == [0, 1, 3]
 
 
-@pytest.mark.parametrize("schema", [0, SCHEMA + 1, None])
+@pytest.mark.parametrize("line", [{"number": 1}, {"schema": None}, {"schema": "one"}])
+def test_a_line_without_a_version_is_damaged(store, line):
+    """Every version of the course writes one, so that only damage can have taken it."""
+    store.append(run(0))
+    store.append(line)
+    store.append(run(2))
+    with pytest.warns(UserWarning, match=r"Line 2 of .* is damaged"):
+        assert numbers(store) == [0, 2]
+
+
+@pytest.mark.parametrize("schema", [0, SCHEMA + 1])
 def test_a_store_of_another_version_is_refused(store, schema, refuses):
     store.append(run(0))
     store.append({"schema": schema})
