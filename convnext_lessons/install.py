@@ -4,6 +4,7 @@ The bundle is a wheel, which Python can run code from before it is installed; so
 Colab has of torch, numpy and ipywidgets stays as it is.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,9 @@ def main(bundle: str) -> int:
 
 def _pip(*arguments):
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, check=False).returncode == 0
+    # Without the bundle on its path, where pip would take the course for installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, check=False, env=environment).returncode == 0
 
 
 if __name__ == "__main__":

@@ -69,3 +69,15 @@ def test_a_zip_of_something_else(tmp_path, pip, capsys):
         archive.writestr("cat.jpg", "")
     assert install.main(str(path)) == 1
     assert "no whole bundle" in capsys.readouterr().out
+
+
+def test_pip_does_not_find_the_bundle_on_its_path(monkeypatch):
+    asked = []
+    monkeypatch.setenv("PYTHONPATH", "bundle.whl")
+    monkeypatch.setattr(install.subprocess, "run", lambda command, **how: asked.append(how["env"]) or Done())
+    assert install._pip("fvcore")
+    assert "PYTHONPATH" not in asked[0] and asked[0]["PATH"]
+
+
+class Done:
+    returncode = 0
