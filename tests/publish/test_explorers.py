@@ -30,7 +30,7 @@ def here(monkeypatch):
 LESSON = find_lesson(11)
 
 
-def test_an_explorer_is_made_once_and_kept(tmp_path, monkeypatch):
+def test_a_committed_lessons_explorer_is_made_once_and_kept(tmp_path, monkeypatch):
     (made,) = freeze_lessons([LESSON], tmp_path)[LESSON.stem].values()
     assert made.states == 10 and "<script" in made.html and not made.why
     assert made.report.startswith("10 states, ")

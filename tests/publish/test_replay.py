@@ -57,7 +57,7 @@ def readers():
     return cells
 
 
-def test_an_explorer_comes_back_as_it_was(readers):
+def test_a_committed_lessons_explorer_comes_back_as_it_was(readers):
     explorer = replay(readers, images="stand-in", note="Imagenette")
     assert {name: len(control.options) for name, control in explorer.controls.items()} == {"kernel": 5, "stride": 2}
 
