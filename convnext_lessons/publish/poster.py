@@ -18,7 +18,7 @@ from convnext_lessons.model.cost import COSTS, count
 from convnext_lessons.model.roadmap import LAST_STEP, PAPER_STEPS, SWIN_T, TITLES, architecture_after, paper_after
 from convnext_lessons.publish.slide_canvas import SlideFigure, color_of_change, signed
 from convnext_lessons.publish.slide_networks import FILL, draw_row_of_blocks
-from convnext_lessons.publish.slide_numbers import draw_disc, sentence_about_our_runs, times_of, where_timed
+from convnext_lessons.publish.slide_numbers import draw_disc, sentence_about_our_runs, time_of, where_timed
 from convnext_lessons.runs.significance import compare_steps
 from convnext_lessons.system.storage import atomic
 
@@ -155,7 +155,7 @@ def _draw_table(picture, top):
         title, _, remark = kind.title.partition(", ")
         name = f"{remark}, {kind.unit_name}" if remark else kind.unit_name
         rows.append((title, name, [f"{kind.of(cost) / kind.unit:.3g}" for cost in costs]))
-    times = [f"× {statistics.median(times_of(step)):.2f}" for step in range(LAST_STEP + 1)]
+    times = [f"× {time_of(step).median:.2f}" for step in range(LAST_STEP + 1)]
     rows.append(("training step", "ResNet-50 = 1", times))
     for number, (title, unit, values) in enumerate(rows):
         y = top + 58 * number

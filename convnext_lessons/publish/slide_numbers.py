@@ -5,7 +5,6 @@ The paper's accuracies are those of ``model.roadmap``, costs are counted, times 
 """
 
 import io
-import statistics
 
 from matplotlib.cbook import get_sample_data
 from PIL import Image
@@ -23,6 +22,7 @@ from convnext_lessons.model.roadmap import (
     architecture_after,
     paper_after,
 )
+from convnext_lessons.model.timing import TimeRatio
 from convnext_lessons.publish.slide_canvas import (
     ATTENTION,
     BODY,
@@ -41,6 +41,7 @@ from convnext_lessons.publish.slide_canvas import (
 from convnext_lessons.runs.recipes import ORIGINAL, PAPER
 from convnext_lessons.runs.records import read_measurements
 from convnext_lessons.runs.significance import compare_steps
+from convnext_lessons.runs.times import stored_time_ratio
 
 ORIGINAL_ACCURACY = 76.13  # ResNet-50 with its original training, the paper's Table 10
 
@@ -236,7 +237,7 @@ def draw_costs_of_step(step: int) -> SlideFigure:
             ("activation memory", "activation_bytes"),
         )
     ]
-    rows.append(("time of a training step", *(statistics.median(times_of(number)) for number in (step - 1, step))))
+    rows.append(("time of a training step", *(time_of(number).median for number in (step - 1, step))))
     unit, left, told = 240, 330, []
     for number, (name, old, new) in enumerate(rows):
         top = 16 + 112 * number
@@ -360,7 +361,7 @@ def draw_counts_and_time() -> SlideFigure:
     lines = (
         ("multiply-adds", [cost.macs / start.macs for cost in costs], POINTWISE),
         ("activation memory", [cost.activation_bytes / start.activation_bytes for cost in costs], NORM),
-        ("time of a training step", [1.0] + [statistics.median(times_of(step)) for step in steps[1:]], SPATIAL),
+        ("time of a training step", [time_of(step).median for step in steps], SPATIAL),
     )
     for value in (0, 1, 2):
         y = place(0, value)[1]
@@ -371,8 +372,8 @@ def draw_counts_and_time() -> SlideFigure:
         for step, value in zip(steps, values, strict=True):
             draw_disc(picture, *place(step, value), color, 7)
     for step in steps[1:]:
-        x, y = place(step, min(times_of(step)))
-        picture.line([(x, y), (x, place(step, max(times_of(step)))[1])], INK, 3)
+        x, y = place(step, time_of(step).low)
+        picture.line([(x, y), (x, place(step, time_of(step).high)[1])], INK, 3)
     for number, (name, values, color) in enumerate(sorted(lines, key=lambda line: -line[1][-1])):
         y = 120 + 84 * number
         picture.box(right + 50, y - 20, 24, 24, color)
@@ -401,7 +402,7 @@ def draw_worth() -> SlideFigure:
     picture = SlideFigure("")
     end = paper_after(LAST_STEP).accuracy
     costs = [count(architecture_after(step)) for step in (0, LAST_STEP)]
-    ratio = statistics.median(times_of(LAST_STEP))
+    ratio = time_of(LAST_STEP).median
     won = (
         (signed(end - START.accuracy), "points, eleven steps"),
         (signed(end - SWIN_T.accuracy), "points beside Swin-T"),
@@ -433,9 +434,9 @@ def _bench():
     return read_measurements("bench")
 
 
-def times_of(step: int) -> list[float]:
-    """Stored ratios of a training step's time to ResNet-50's, measured in turns; 1 for ResNet-50 itself."""
-    return _bench()["steps"][str(step)] if step else [1.0]
+def time_of(step: int) -> TimeRatio:
+    """How many times as long as ResNet-50's a training step of a step's network takes, as stored."""
+    return stored_time_ratio(architecture_after(0), architecture_after(step))
 
 
 def where_timed() -> str:

@@ -28,6 +28,7 @@ from convnext_lessons.publish.slide_numbers import (
     sentence_about_our_runs,
 )
 from convnext_lessons.publish.votes import Tally, Vote, VoteError
+from convnext_lessons.runs import times
 from convnext_lessons.runs.significance import compare_steps
 
 FIGURES = {
@@ -103,7 +104,8 @@ def test_times_are_the_stored_ratios(monkeypatch):
     stored = {"device": {"name": "Some <CPU>", "threads": 3}, "pictures": {"batch": 8}, "steps": {}}
     stored["steps"] = {str(step): [1.5, 2.0, 9.0] for step in range(1, LAST_STEP + 1)}
     stored["steps"]["3"] = [1.0, 1.0, 1.0]
-    monkeypatch.setattr(slide_numbers, "read_measurements", lambda name: stored)
+    for reader in (slide_numbers, times):
+        monkeypatch.setattr(reader, "read_measurements", lambda name: stored)
     picture = draw_costs_of_step(4)
     assert {"step 3: × 1.00", "step 4: × 2.00", "+100 %"} <= set(words_of(picture))
     assert "Some &lt;CPU&gt;, 3 threads" in picture.svg()
