@@ -38,6 +38,7 @@ from convnext_lessons.figures.techniques import (
     draw_depth,
     draw_ladder,
     draw_mixed,
+    draw_parts,
     draw_schedules,
     draw_smoothed,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "draw_norm_reach",
     "draw_orders",
     "draw_outputs",
+    "draw_parts",
     "draw_positions_and_weights",
     "draw_ranking",
     "draw_readers",

@@ -2,14 +2,15 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 import torch
 from torchvision.transforms import v2
 
 from convnext_lessons.data.augmentation import MEAN, STD
-from convnext_lessons.figures.palette import CHANGED, HEAT, INK, POINTWISE, SPATIAL
-from convnext_lessons.figures.plots import Plot, new_figure
+from convnext_lessons.figures.palette import CHANGED, CHANGED_WORDS, HEAT, INK, POINTWISE, SPATIAL
+from convnext_lessons.figures.plots import WHITE, Plot, new_figure
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.training.budget import Budget
 
@@ -191,3 +192,31 @@ def draw_budget(recipe: Recipe, devices: int, rate: float, price: float, choices
     axes.set_title(str(budget), size=10)
     table = ", ".join(f"{day:.1f} on {choice}" for choice, day in zip(choices, days, strict=True))
     return Plot(figure, f"{budget}. Days by the number of GPUs: {table}.")
+
+
+def draw_parts(milliseconds: Mapping[str, Sequence[float]], rate: float) -> Plot:
+    """What each part of a picture's way into the network takes one core, and how many cores keep a GPU busy.
+
+    Args:
+        milliseconds: of every part, one for each round; the line is from the shortest to the longest.
+        rate: pictures a second of one GPU, whose time for a picture is the vertical line.
+    """
+    figure, (axes,) = new_figure(7.5, 0.45 * len(milliseconds) + 1)
+    middles = {part: statistics.median(rounds) for part, rounds in milliseconds.items()}
+    total, gpu = sum(middles.values()), 1000 / rate
+    for row, (part, rounds) in enumerate(milliseconds.items()):
+        axes.barh(row, middles[part], color=POINTWISE, height=0.7)
+        axes.plot([min(rounds), max(rounds)], [row, row], color=INK, lw=1.5)
+        axes.text(max(rounds) + gpu / 40, row, f"{middles[part]:.2f}", va="center", size=9, bbox=WHITE, zorder=3)
+    axes.axvline(gpu, color=CHANGED, lw=2)
+    axes.text(gpu, -0.8, f"one GPU trains a picture in {gpu:.2f} ms ", color=CHANGED_WORDS, size=9, ha="right")
+    axes.set_yticks(range(len(milliseconds)), milliseconds, size=10)
+    longest = max(gpu, *(max(rounds) for rounds in milliseconds.values()))
+    axes.set(xlabel="ms a picture on one core", xlim=(0, 1.15 * longest), ylim=(len(milliseconds) - 0.4, -1.3))
+    axes.set_title(f"together {total:.1f} ms: {total / gpu:.1f} cores keep one GPU busy", size=10)
+    words = ", ".join(f"{part} {middle:.2f}" for part, middle in middles.items())
+    return Plot(
+        figure,
+        f"Milliseconds that a picture takes one core: {words}; together {total:.1f}. A GPU that trains {rate:g} "
+        f"pictures a second needs {gpu:.2f} ms a picture, so {total / gpu:.1f} cores keep it busy.",
+    )

@@ -7,6 +7,7 @@ follows.
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
 from convnext_lessons.model.architecture import LAYERS, Architecture, ArchitectureError
@@ -18,17 +19,28 @@ class InputError(CourseError, ValueError):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """LayerNorm over the channels of [N, C, H, W], at each position by itself."""
+    """LayerNorm over the channels of [N, C, H, W], at each position by itself; in mixed precision its output keeps the
+    number format of its input."""
 
     def __init__(self, channels: int):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self._normalize(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _normalize(self, x):
+        if x.dtype == self.weight.dtype:
+            return super().forward(x)
+        # Autocast would write float32, twice the bytes, for a 1×1 convolution that takes x's format again. Means and
+        # variances are computed in float32 either way.
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
 class LayerScale(nn.Module):
-    """Layer scale: one learnt factor for each channel."""
+    """Layer scale: one learnt factor for each channel. In mixed precision it brings the stream back to float32: at
+    bfloat16, a stream near 1 would not change by what a factor of 1e-6 leaves."""
 
     def __init__(self, channels: int, init: float):
         super().__init__()

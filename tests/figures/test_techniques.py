@@ -12,6 +12,7 @@ from convnext_lessons.figures import (
     draw_depth,
     draw_ladder,
     draw_mixed,
+    draw_parts,
     draw_schedules,
     draw_smoothed,
 )
@@ -174,3 +175,22 @@ def test_a_budget_without_a_price_has_no_money_in_it():
 def test_a_budget_of_nothing_is_refused():
     with pytest.raises(BudgetError):
         draw_budget(PAPER, 0, 819, 1.5, (1, 2))
+
+
+# Parts of a picture's way ---------------------------------------------------------------------------------------------
+
+PARTS = {"decode": [0.8, 1.0, 1.6], "alter": [2.0, 2.0, 2.2]}
+
+
+def test_parts_add_up_to_the_cores_that_a_gpu_needs():
+    picture = draw_parts(PARTS, rate=500)
+    (axes,) = picture.figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [1.0, 2.0]
+    assert axes.get_title() == "together 3.0 ms: 1.5 cores keep one GPU busy"
+    assert "decode 1.00, alter 2.00; together 3.0" in picture.alt and "2.00 ms a picture, so 1.5 cores" in picture.alt
+
+
+def test_the_line_of_a_part_is_from_its_shortest_to_its_longest_round():
+    (axes,) = draw_parts(PARTS, rate=500).figure.axes
+    assert [list(line.get_xdata()) for line in axes.lines[:2]] == [[0.8, 1.6], [2.0, 2.2]]
+    assert axes.lines[2].get_xdata()[0] == 2.0  # the GPU's time

@@ -228,6 +228,31 @@ def test_layer_norm_is_over_the_channels_of_each_position():
     torch.testing.assert_close(LayerNorm2d(6)(x), (x - mean) / (variance + 1e-6).sqrt())
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_layer_norm_keeps_the_number_format_of_its_input(half):
+    x, layer = 3 * torch.randn(4, 96, 3, 5) + 1, LayerNorm2d(96)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    with torch.autocast("cpu", half):
+        y = layer(x.to(half))
+    assert y.dtype == half and layer(x).dtype == torch.float32
+    y.float().square().sum().backward()
+    assert layer.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(y.float(), layer(x), rtol=0.02, atol=0.03)
+
+
+def test_layer_scale_keeps_the_stream_from_losing_small_changes():
+    network = build(thin(11), layer_scale_init=1e-6)
+    seen = []
+    for block in network.stages[0]:
+        block.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.randn(2, 3, 64, 64))
+    assert {output.dtype for _, output in seen} == {torch.float32}
+    assert all((before != after).any() for before, after in seen)
+    assert all((before.bfloat16() == after.bfloat16()).float().mean() > 0.99 for before, after in seen)
+
+
 @pytest.mark.parametrize("init", [1e-6, 0.5])
 def test_layer_scale_starts_where_it_is_told_to(init):
     network = build(thin(11), layer_scale_init=init)
