@@ -194,6 +194,7 @@ def _parser():
     added.add_argument(
         "--processes", type=_whole_number, default=2, help="runs at a time, one thread each (%(default)s)"
     )
+    added.add_argument("--device", metavar="NAME", default="cpu", help="of these runs, cpu or cuda (%(default)s)")
     added.add_argument("--minutes", type=_minutes, default=10.0, help="of gpu, until the next call (%(default)s)")
 
     added = command(slides)

@@ -234,12 +234,12 @@ def reference(options):
         "engine": make_engine,
         "sprints": make_sprints,
         "gpu": lambda: make_on_gpu(options.minutes),
-        "search": lambda: make_search(options.processes),
+        "search": lambda: make_search(options.processes, options.device),
     }
     if options.collection in measurements:
         measurements[options.collection]()
         return 0
-    make_collection(options.collection, options.processes)
+    make_collection(options.collection, options.processes, options.device)
     if options.collection == "pilot":
         print(pilot_table(reference_runs("pilot")).markdown())
     return 0

@@ -1,7 +1,8 @@
 """The measured runs that come with the course: which there are, how they are made, and the pilot that chose ``POCKET``.
 
 ``convnext-lessons reference NAME`` makes what is missing of a collection, one run a process with one thread each,
-because two such processes do more in an hour than one with two threads.
+because two such processes do more in an hour than one with two threads. On a GPU, which one small network leaves mostly
+idle, many processes share it: ``--device cuda --processes 12``.
 """
 
 import itertools
@@ -23,9 +24,10 @@ from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.recipes import LESSON, POCKET
 from convnext_lessons.runs.records import Experiment, RunRecord, RunStore, make_experiment
 from convnext_lessons.runs.significance import pooled_spread
+from convnext_lessons.system.devices import choose_device
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.system.settings import fast_mode, reference_folder
-from convnext_lessons.training.trainer import train
+from convnext_lessons.training.trainer import TrainOptions, train
 
 if TYPE_CHECKING:
     from convnext_lessons.figures.tables import Table
@@ -192,41 +194,56 @@ def without_stored(wanted: Iterable[Pair], store: RunStore) -> list[Pair]:
 
 
 def make_collection(
-    name: str, processes: int = 2, store: RunStore | None = None, progress: Callable[[str], object] = print
+    name: str,
+    processes: int = 2,
+    device: str = "cpu",
+    store: RunStore | None = None,
+    progress: Callable[[str], object] = print,
 ) -> None:
     """Make what is missing of a collection, ``processes`` runs at a time; interrupt and call again as you like.
 
     Raises:
+        DeviceError: there is no such device.
         CollectionError: there is no such collection.
         NotDownloaded: Imagenette is not here and cannot be downloaded; the stand-in never takes its place in a
             reference.
     """
     store = store or RunStore(reference_folder() / f"{name}.jsonl")
-    make_runs(missing_runs(name, store), store, processes, progress)
+    make_runs(missing_runs(name, store), store, processes, device, progress)
 
 
-def make_search(processes: int = 2, store: RunStore | None = None, progress: Callable[[str], object] = print) -> None:
+def make_search(
+    processes: int = 2,
+    device: str = "cpu",
+    store: RunStore | None = None,
+    progress: Callable[[str], object] = print,
+) -> None:
     """Make what is missing of the search for the pocket recipe, stage after stage; interrupt and call again as you
     like."""
     store = store or RunStore(reference_folder() / "search.jsonl")
     while runs := search_runs(accuracies_of(store.runs())):
-        make_runs(runs, store, processes, progress)
+        make_runs(runs, store, processes, device, progress)
 
 
-def make_runs(runs: Sequence[Pair], store: RunStore, processes: int, progress: Callable[[str], object]) -> None:
-    """Train all of ``runs`` on the CPU, ``processes`` at a time, and keep their records."""
+def make_runs(
+    runs: Sequence[Pair], store: RunStore, processes: int, device: str, progress: Callable[[str], object]
+) -> None:
+    """Train all of ``runs``, ``processes`` at a time, and keep their records."""
+    choose_device(device)  # refuses one that is not here, before anything is decoded
     for size in sorted({experiment.recipe.image_size for _, experiment in runs}):
         load_images(IMAGENETTE.name, size, progress)  # fill the cache before two processes would both do so
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(_make_one, variant, experiment, store.path) for variant, experiment in runs]
+        running = [pool.submit(_make_one, variant, experiment, store.path, device) for variant, experiment in runs]
         for number, done in enumerate(as_completed(running), start=1):
             progress(f"{number} of {len(runs)}: {done.result()}")
 
 
-def _make_one(variant, experiment, path):
+def _make_one(variant, experiment, path, device):
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # which is not float32
     images = load_images(IMAGENETTE.name, experiment.recipe.image_size)
-    run = train(experiment, images, device="cpu", store=CollectionStore(path, variant))
+    options = TrainOptions(precision=torch.float32)  # on every device, so that runs can be compared
+    run = train(experiment, images, device, store=CollectionStore(path, variant), options=options)
     name = variant or experiment.recipe.name
     return (
         f"step {experiment.step}, seed {experiment.seed}, {name}: {run.accuracy:.1%} in {run.record['seconds']:.0f} s"

@@ -2,6 +2,7 @@ import statistics
 
 import nbformat
 import pytest
+import torch
 
 from convnext_lessons.classroom.notebooks import find_lesson
 from convnext_lessons.experiments import collections
@@ -34,7 +35,8 @@ from convnext_lessons.runs import (
     reference_runs,
 )
 from convnext_lessons.runs.records import SCHEMA
-from convnext_lessons.system import reference_folder
+from convnext_lessons.system import DeviceError, reference_folder
+from convnext_lessons.training import Run
 
 
 @pytest.fixture
@@ -103,8 +105,26 @@ def test_only_whole_runs_are_kept(store, status, fast, kept):
 
 def test_a_cut_down_run_never_becomes_a_reference(store):
     variant, experiment = pocket_runs()[0]
-    assert f"step {experiment.step}" in collections._make_one(variant, experiment, store.path)
+    assert f"step {experiment.step}" in collections._make_one(variant, experiment, store.path, "cpu")
     assert store.runs() == []
+
+
+def test_runs_are_float32_on_every_device(store, monkeypatch):
+    asked = {}
+
+    def train(experiment, images, device, store, options):
+        asked.update(device=device, precision=options.precision, tf32=torch.backends.cudnn.allow_tf32)
+        return Run({"accuracy": 0.5, "seconds": 1.0, "status": "complete", "step": "0", "seed": 0, "curve": []}, None)
+
+    monkeypatch.setattr(collections, "train", train)
+    collections._make_one(*pocket_runs()[0], store.path, "cuda")
+    assert asked == {"device": "cuda", "precision": torch.float32, "tf32": False}
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_is_decoded(store, monkeypatch, refuses):
+    monkeypatch.setattr(collections, "load_images", pytest.fail)
+    with refuses(DeviceError, "'cuda:7'"):
+        make_collection("pocket", device="cuda:7", store=store)
 
 
 def test_summary_by_hand():

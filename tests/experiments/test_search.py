@@ -101,7 +101,7 @@ def test_what_is_stored_is_not_made_again(tmp_path, monkeypatch):
     store = RunStore(tmp_path / "search.jsonl")
     made = []
 
-    def make_runs(runs, given, processes, progress):
+    def make_runs(runs, given, processes, device, progress):
         assert given is store
         made.append(len(runs))
         for variant, experiment in runs:
