@@ -130,8 +130,8 @@ def test_a_collection_is_made_by_so_many_processes(monkeypatch, capsys):
     )
     assert main(["reference", "pocket"]) == 0
     assert capsys.readouterr().out == ""
-    assert main(["reference", "pilot", "--processes", "3"]) == 0
-    assert asked == [("pocket", 2), ("pilot", 3)]
+    assert main(["reference", "pilot", "--processes", "3", "--device", "cuda"]) == 0
+    assert asked == [("pocket", 2, "cpu"), ("pilot", 3, "cuda")]
     assert "| variant | mean | spread |" in capsys.readouterr().out
 
 
