@@ -46,7 +46,8 @@ def draw_block(
     block: int = 2,
     names: tuple[str, str] = ("before", "after"),
 ) -> Diagram:
-    """The diagram of one block, or of the same block before and after a change, side by side.
+    """The diagram of one block, or of the same block before and after a change, side by side. What has changed is
+    marked, unless that is every layer, where a mark would say nothing.
 
     Args:
         stage, block: which one, counted from 1; block 1 of the later stages is where the resolution halves.
@@ -57,6 +58,8 @@ def draw_block(
     """
     views = [block_view(model, stage, block) for model in (before, after) if model is not None]
     marked = changed_rows(*views) if after is not None else [set()]
+    if all(rows >= {*view["residual"], *view["closing"]} for rows, view in zip(marked, views, strict=True)):
+        marked = [set() for _ in views]
     widest = max(max(view["c_in"], view["c_out"], *(row.c_out or 0 for row in view["residual"])) for view in views)
     height = 172 + max(sum(height_of(row) + 8 for row in view["residual"] + view["closing"]) for view in views)
     titles = titles_of(before, after, names)

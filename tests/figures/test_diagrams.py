@@ -49,6 +49,11 @@ def test_only_what_changed_is_marked():
     assert marked(draw_block(thin(10), thin(11), stage=2, block=1)).count("◆ identity") == 1
 
 
+def test_a_block_of_which_every_layer_changed_has_no_marks():
+    picture = draw_block(architecture_after(0), architecture_after(11))
+    assert not any("◆" in str(rest) for kind, *rest in picture.items if kind == "text")
+
+
 def test_a_convolution_that_moves_is_marked_alone():
     assert marked(draw_block(thin(4), thin(5))) == ["◆ 3×3 depthwise"] * 2
 
