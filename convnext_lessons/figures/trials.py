@@ -1,6 +1,5 @@
 """Runs beside the road, the stored ones and the paper's: accuracies, losses, kernels."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from statistics import fmean
@@ -116,17 +115,14 @@ def draw_early_losses(
     """The training loss at the start of runs: a panel a group, a line a run.
 
     Args:
-        groups: records of runs, by what to call them.
+        groups: records of runs, by what to call them, side by side.
         beside: the runs to compare with, grey in every panel.
         until: the last number of training pictures to show.
         mark: the number of training pictures at which a dotted line stands.
     """
-    columns = min(4, max(1, len(groups)))
-    rows = max(1, math.ceil(len(groups) / columns))
-    width, height = (6.4, 3.0) if len(groups) < 2 else (2.6 * columns, 2.4 * rows)
-    figure, panels = new_figure(width, height, rows=rows, columns=columns, share="y")
+    figure, panels = new_figure(6.4 * len(groups), 3.0, columns=len(groups), share="y")
     words = []
-    for panel, (name, runs) in zip(panels, groups.items(), strict=False):
+    for panel, (name, runs) in zip(panels, groups.items(), strict=True):
         for run, color in [(run, STREAM) for run in beside] + [(run, CHANGED) for run in runs]:
             points = [point for point in run["curve"] if point["loss"] is not None and point["pictures"] <= until]
             pictures, losses = [point["pictures"] for point in points], [point["loss"] for point in points]
@@ -138,8 +134,5 @@ def draw_early_losses(
         panel.set(xlim=(0, until), xlabel="pictures")
         panel.locator_params(axis="x", nbins=4)
         words.append(f"{name}, {end}")
-    for panel in panels[::columns]:
-        panel.set(ylabel="training loss")
-    for empty in panels[len(groups) :]:
-        empty.axis("off")
-    return Plot(figure, f"Training loss over the first {until:,} pictures: {'; '.join(words) or 'no runs yet'}.")
+    panels[0].set(ylabel="training loss")
+    return Plot(figure, f"Training loss over the first {until:,} pictures: {'; '.join(words)}.")

@@ -44,16 +44,8 @@ def test_early_losses_have_a_panel_a_group_and_the_same_runs_beside(is_drawn):
 
 
 def test_early_losses_without_runs():
-    assert draw_early_losses({}, [], until=200, mark=100).alt.endswith("no runs yet.")
     stopped = early_run([None], None)
     assert "a, no runs yet" in draw_early_losses({"a": [stopped]}, [], until=200, mark=100).alt
-
-
-def test_more_groups_than_fill_their_rows(is_drawn):
-    groups = {str(number): [early_run([2.0, 1.5], 0.3)] for number in range(5)}
-    plot = draw_early_losses(groups, [], until=200, mark=100)
-    assert is_drawn(plot)
-    assert [axes.axison for axes in plot.figure.axes] == [True] * 5 + [False] * 3
 
 
 def test_the_papers_kernels_are_points_with_their_cost(is_drawn):
