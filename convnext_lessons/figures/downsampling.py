@@ -8,6 +8,7 @@ from convnext_lessons.model.cost import count
 from convnext_lessons.model.layers import build_on_meta, describe_layers
 
 NAME = ("◆ downsampling", "layer")
+MARGIN = 50  # pixels at the right edge, for the longest words, which stand beside the new layer
 
 
 def draw_downsampling(before: Architecture, after: Architecture, stage: int = 2) -> Diagram:
@@ -36,7 +37,7 @@ def draw_downsampling(before: Architecture, after: Architecture, stage: int = 2)
         f"{words}{diagrams.in_words(view['residual'])}, shortcut {diagrams.in_words(view['shortcut'])}"
         for words, view in zip(("", f"downsampling layer {diagrams.in_words(layer)}, block "), views, strict=True)
     )
-    picture = Diagram(2 * diagrams.COLUMN, height, f"How stage {stage} begins: {described}.")
+    picture = Diagram(2 * diagrams.COLUMN + MARGIN, height, f"How stage {stage} begins: {described}.")
     titles = diagrams.titles_of(before, after, ("before", "after"))
     for number, (title, view) in enumerate(zip(titles, views, strict=True)):
         left = diagrams.COLUMN * number

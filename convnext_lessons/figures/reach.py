@@ -100,7 +100,9 @@ def draw_readers(counts: Mapping[tuple[int, int], torch.Tensor]) -> Plot:
     for panel, ((kernel, stride), count_at) in zip(panels, counts.items(), strict=True):
         panel.imshow(count_at.numpy(), cmap=HEAT, vmin=0, vmax=max(2, count_at.max()))
         layer = f"{kernel}×{kernel}, stride {stride}"
-        read = f"{(count_at > 0).float().mean():.0%} read, {int(count_at.min())} to {int(count_at.max())} times"
+        fewest, most = int(count_at.min()), int(count_at.max())
+        often = f"{fewest} to {most} times" if fewest < most else "each once" if most == 1 else f"each {most} times"
+        read = f"{(count_at > 0).float().mean():.0%} read, {often}"
         panel.set(title=layer, xlabel=read, xticks=[], yticks=[])
         words.append(f"{layer}: {read}")
     return Plot(figure, f"How many outputs read each position. {'; '.join(words)}.")

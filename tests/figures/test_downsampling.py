@@ -1,4 +1,6 @@
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from convnext_lessons.figures import CHANGED, DrawingError, draw_block, draw_downsampling
 from convnext_lessons.model import architecture_after
@@ -30,6 +32,14 @@ def test_the_layer_between_the_stages_has_its_name(diagram):
 def test_the_block_stands_below_its_layer(diagram):
     heights = {item[3]: item[2] for item in diagram.items if item[0] == "text"}
     assert heights["◆ 2×2 conv"] < heights["in: 192 × 28×28"] < heights["192 + bias"]
+
+
+def test_all_words_are_inside_the_picture(diagram):
+    for x, _, said, size, anchor, _, bold in (item[1:] for item in diagram.items if item[0] == "text"):
+        font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+        wide = TextPath((0, 0), said, size=size, prop=font).get_extents().width
+        left = {"start": x, "middle": x - wide / 2, "end": x - wide}[anchor]
+        assert left >= 0 and left + wide <= diagram.width, said
 
 
 def test_what_is_new_is_marked_and_both_sides_have_one_scale(diagram):

@@ -91,10 +91,11 @@ def test_fields_have_the_square_that_was_measured(is_drawn):
 
 def test_readers_are_counted_for_every_layer(is_drawn):
     skipping = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    plot = draw_readers({(1, 2): skipping, (2, 2): torch.ones(2, 2)})
+    plot = draw_readers({(1, 2): skipping, (2, 2): torch.ones(2, 2), (4, 2): torch.full((2, 2), 4.0)})
     assert is_drawn(plot)
-    assert "1×1, stride 2: 25% read, 0 to 1 times; 2×2, stride 2: 100% read, 1 to 1 times" in plot.alt
-    first, second = plot.figure.axes
+    assert "1×1, stride 2: 25% read, 0 to 1 times; 2×2, stride 2: 100% read, each once" in plot.alt
+    assert "4×4, stride 2: 100% read, each 4 times" in plot.alt
+    first, second, _ = plot.figure.axes
     assert [panel.get_title() for panel in (first, second)] == ["1×1, stride 2", "2×2, stride 2"]
     assert torch.equal(torch.as_tensor(first.images[0].get_array().data), skipping)
     assert first.images[0].get_clim() == second.images[0].get_clim()  # once read looks the same in both
