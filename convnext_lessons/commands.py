@@ -37,11 +37,16 @@ def lab(options):
 def run(options):
     """Execute lessons without a browser."""
     from convnext_lessons.classroom.notebooks import execute, find_lesson, learners_folder, list_lessons
+    from convnext_lessons.data import load_images
+    from convnext_lessons.runs import recipe_of
 
     if options.in_place and (options.fast or fast_mode()):
         raise CourseError(
             "Fast mode's results mean nothing and are not written into the lessons; leave out --in-place."
         )
+    if options.in_place:  # decoded here where need be: what that prints shall not stay on a page
+        for size in {recipe_of(name).image_size for name in ("pocket", "lesson", "rehearsal")}:
+            load_images(size=size)
     for path in [find_lesson(number) for number in options.lessons] or list_lessons():
         to = path if options.in_place else Path(options.to or learners_folder() / "executed") / path.name
         execute(path, to, fast=options.fast, real=options.in_place)

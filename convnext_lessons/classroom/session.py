@@ -78,8 +78,8 @@ def repeat(
         seeds = SEEDS_WITH_GPU if device.type == "cuda" else 0
     if not seeds:
         print(
-            "Without a GPU the stored runs speak alone; repeat(before, after, images, device, seeds=3) trains six of "
-            "your own."
+            "Without a GPU this cell trains nothing and the stored runs have to do; for six of your own call "
+            "repeat(before, after, images, device, seeds=3)."
         )
         return []
     images = load_images(images.source, POCKET.image_size)

@@ -28,7 +28,7 @@ def draw_costs(
             panel.bar(at, [value / kind.unit for value in stages.values()], 0.4, color=color, label=name)
         panel.set_xticks(range(len(by_stage[0])), [stage.replace("stage ", "") for stage in by_stage[0]])
         old, new = (sum(stages.values()) for stages in by_stage)
-        total = f"{old / kind.unit:.4g} → {new / kind.unit:.4g} {kind.unit_name} ({new / old - 1:+.0%})"
+        total = f"{old / kind.unit:.4g} → {new / kind.unit:.4g} {kind.unit_name} ({_change(new / old - 1)})"
         panel.set_title(f"{kind.title}\n{total}", size=11)
         words.append(f"{kind.title} {total}")
     words.append(_draw_time(panels[len(COSTS)], time_ratio(before, after, image_size), names))
@@ -36,6 +36,12 @@ def draw_costs(
         empty.axis("off")
     panels[0].legend(frameon=False, loc="upper left")
     return Plot(figure, f"Cost of {names[0]} and {names[1]} by stage: {'; '.join(words)}.")
+
+
+def _change(share):
+    """A share that something grows or shrinks by, in percent, whole ones from one percent on."""
+    words = f"{share:+.0%}" if abs(share) >= 0.01 else f"{100 * share:+.1g}%"
+    return words.replace("-", "−") if share else "equal"
 
 
 def _draw_time(panel, ratio, names):

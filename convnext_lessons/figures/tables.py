@@ -97,8 +97,8 @@ def show_gains(until: int = PAPER_STEPS[-1]) -> Table:
     least = resolvable_difference(spread, seeds, len(gains.differences))
     note = (
         f"Paper: ImageNet, three seeds (Table 10). Here: Imagenette at pocket scale, {seeds} seeds. Gains are points "
-        f"against the step before; Welch's intervals, {describe_family(gains.differences)}. So many seeds would find "
-        f"{least:.1f} points four times out of five."
+        f"against the step before; Welch's intervals, {describe_family(gains.differences)}. With {seeds} seeds, a "
+        f"true difference of {least:.1f} points would be resolved four times out of five. ± is one standard deviation."
     )
     head = ("step", "paper, %", "its gain", "here, %", "our gain", "interval", "resolved here")
     return Table(head, rows, note, marked=[until])

@@ -80,7 +80,7 @@ class RunsCompared:
         if self.differences and spread:
             least = resolvable_difference(spread, seeds, len(self.differences))
             lines.append(
-                f"A difference of {least:.1f} points would be found with {seeds} seeds four times out of five."
+                f"With {seeds} seeds, a true difference of {least:.1f} points would be resolved four times out of five."
             )
         return "\n".join(lines)
 

@@ -37,8 +37,18 @@ def test_costs_tell_old_and_new_and_how_much(is_drawn):
     for kind in COSTS:
         before, after = kind.of(old), kind.of(new)
         change = f"{kind.title} {before / kind.unit:.4g} → {after / kind.unit:.4g} {kind.unit_name}"
-        assert f"{change} ({after / before - 1:+.0%})" in plot.alt
+        assert f"{change} ({costs._change(after / before - 1)})" in plot.alt
     assert "activation memory" in plot.alt and "time of a training step × " in plot.alt
+
+
+def test_a_change_is_never_plus_or_minus_nothing():
+    assert [costs._change(share) for share in (0.104, -0.118, 0.004, -0.0004, 0)] == [
+        "+10%",
+        "−12%",
+        "+0.4%",
+        "−0.04%",
+        "equal",
+    ]
 
 
 def test_the_time_has_its_interval(monkeypatch, is_drawn):

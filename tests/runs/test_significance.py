@@ -112,7 +112,7 @@ def test_runs_compared_in_words():
     assert lines[1].startswith("step 11  51.0 ± 1.4 % over 2 runs; +40.0 points, interval +")
     assert lines[1].endswith(": resolved") and lines[2].endswith(": not resolved")
     assert "Holm's method for 2 comparisons" in lines[3]
-    assert "with 2 seeds four times out of five" in lines[4]
+    assert "With 2 seeds, a true difference of" in lines[4]
 
 
 def test_nothing_to_compare_is_said():
