@@ -33,15 +33,16 @@ def draw_ends(original: float, example: int) -> Plot:
     top.plot(0, original, "o", color=SPATIAL, mfc="none")
     accuracies, spreads = zip(*((end.accuracy, end.spread) for end in ends.values()), strict=True)
     top.errorbar(list(ends), accuracies, spreads, fmt="o", color=SPATIAL, capsize=3)
+    aside = 0.45  # clear of the numbers over the dots
     for low, high, place, why in (
-        (original, START.accuracy, 0.3, "training"),
-        (START.accuracy, ends[last].accuracy, last - 0.3, "architecture"),
+        (original, START.accuracy, aside, "training"),
+        (START.accuracy, ends[last].accuracy, last - aside, "architecture"),
     ):
         side = "left" if place < 1 else "right"
         top.annotate("", (place, high), (place, low), arrowprops={"arrowstyle": "->", "color": CHANGED, "lw": 1.5})
         beside = place + (0.15 if side == "left" else -0.15)
         top.text(beside, low + 0.25, f"{why} {high - low:+.2f}", color=CHANGED_WORDS, ha=side)
-    top.plot([0, last - 0.3], [START.accuracy] * 2, color=SOFT, ls=":", lw=1)
+    top.plot([0, last - aside], [START.accuracy] * 2, color=SOFT, ls=":", lw=1)
     note = {"textcoords": "offset points", "color": SPATIAL, "weight": "bold", "ha": "center"}
     for place, value in ((0, original), *((step, end.accuracy) for step, end in ends.items())):
         top.annotate(f"{value:.2f}", (place, value), (0, 8), **note)

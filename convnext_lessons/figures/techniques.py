@@ -134,10 +134,12 @@ def draw_depth(rates: Sequence[float], passed: torch.Tensor) -> Plot:
     expected, drawn = len(rates) - sum(rates), passed.sum(0).float().mean()
     title = f"rate {rates[-1]:g}: {expected:.1f} of {len(rates)} blocks, {drawn:.1f} drawn"
     figure, (axes,) = new_figure(7.5, 3)
-    axes.imshow(passed.numpy(), cmap=HEAT, aspect="auto", vmin=0, vmax=1.5)
-    axes.set(xlabel="picture", ylabel="block")
+    blocks, pictures = passed.shape
+    corners = (0.5, pictures + 0.5, blocks + 0.5, 0.5)  # both are counted from 1
+    axes.imshow(passed.numpy(), cmap=HEAT, aspect="auto", vmin=0, vmax=1.5, extent=corners)
+    axes.set(xlabel="picture", ylabel="block (white: skipped)")
     axes.set_title(title, size=10)
-    return Plot(figure, f"Blocks that {passed.shape[1]} pictures pass with stochastic depth, {title}.")
+    return Plot(figure, f"Blocks that {pictures} pictures pass with stochastic depth, {title}.")
 
 
 def draw_schedules(recipes: Sequence[Recipe], points: int = 600) -> Plot:
