@@ -135,8 +135,12 @@ def _parser():
     added.add_argument(
         "--scale-lr", choices=("linear", "sqrt"), help="the recipe's learning rate by the ratio of the batch sizes"
     )
-    added.add_argument("--seed", type=_count, default=0, metavar="N")
-    added.add_argument("--out", required=True, type=_name, metavar="DIR")
+    added.add_argument(
+        "--seed", type=_count, default=0, metavar="N", help="of first weights, order and alterations (%(default)s)"
+    )
+    added.add_argument(
+        "--out", required=True, type=_name, metavar="DIR", help="the run's folder; a run that stopped there goes on"
+    )
     added.add_argument("--device", metavar="NAME", help="cpu or cuda; the best there is unless given")
     added.add_argument("--precision", choices=PRECISIONS, help="of the forward pass; the device's best unless given")
     added.add_argument(

@@ -85,7 +85,7 @@ def train(options):
         )
         if options.dry_run:
             if process.is_main:
-                print(describe_plan(experiment, images, device, process, options.price))
+                print(describe_plan(experiment, images, device, work, options.price))
             return 0
         if process.is_main:
             subject = f"{weights.source}, gone on with" if weights else f"step {experiment.step}"

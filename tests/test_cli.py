@@ -269,9 +269,31 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, capsys):
     command = ["train", "--out", str(tmp_path / "run"), "--images", "stand-in", "--recipe", "pocket", "--dry-run"]
     assert main([*command, "--set", "local_batch_size=4", "--price", "2"]) == 0
     printed = capsys.readouterr().out
-    for words in ("64 for training", "16 × 4", "at 2 an hour", "multiply-adds", "pictures a second"):
+    for words in ("64 for training", "4 × 2 for each", "GB counted", "at 2 an hour", "multiply-adds", "in steps of 2"):
         assert words in printed
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_plans_what_the_run_would_do(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def measure(experiment, device, size, options):
+        asked.append((size, options.micro_batch_size, options.precision, options.compile))
+        return 100.0
+
+    monkeypatch.setattr("convnext_lessons.training.plan.measure_step_rate", measure)
+    command = ["train", "--step", "11", "--out", str(tmp_path / "run"), "--images", "stand-in", "--recipe", "pocket"]
+    assert main([*command, "--dry-run", "--micro-batch", "2", "--precision", "bfloat16", "--compile"]) == 0
+    assert asked == [(8, 2, torch.bfloat16, True)]
+    printed = capsys.readouterr().out
+    assert "1 × 8 for each of 1 processes, 2 at a time" in printed and "for 2 pictures at a time" in printed
+
+
+def test_a_dry_run_of_too_few_pictures_says_so(tmp_path, monkeypatch, capsys):
+    few = stand_in(32, train_count=5, val_count=5)
+    monkeypatch.setattr("convnext_lessons.data.open_images", lambda recipe, source: few)
+    assert main(["train", "--out", str(tmp_path / "run"), "--recipe", "pocket", "--dry-run"]) == 1
+    assert "5 training pictures do not fill one batch of 8" in capsys.readouterr().err
 
 
 def test_shards_are_written_for_train(tmp_path, monkeypatch, capsys):

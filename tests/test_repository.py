@@ -4,6 +4,7 @@ import ast
 import graphlib
 import importlib
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -161,8 +162,20 @@ def test_the_package_is_drawn_as_it_is():
     assert tuple(tree[: len(FOLDERS)]) == FOLDERS
 
 
+PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md")
+
+
+def test_pages_of_prose_have_whole_lines():
+    for page in PAGES:
+        words = page.read_text()
+        assert words.endswith("\n") and not words.endswith("\n\n"), page
+        assert not re.search(r"[^#\n]## ", words), f"{page}: a heading inside a line"
+        for before, after in itertools.pairwise(words.splitlines()):
+            assert not (after.startswith("#") and before), f"{page}: no empty line before {after}"
+
+
 def test_pages_of_prose_are_wrapped():
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md"):
+    for page in PAGES:
         long = [
             line
             for line in page.read_text().splitlines()

@@ -124,13 +124,28 @@ def _open_split(folder):
     try:
         split = ListedFolder(folder)
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        advice = (
+            "a data set is a folder with train/ and val/, each with one folder of images for each class."
+            if not _wants_arranging(folder.parent)
+            else f"ImageNet as Kaggle or Hugging Face give it is made into such a folder by convnext-lessons arrange "
+            f"{printable(folder.parent)} NEW."
+        )
         raise ImagesError(
             f"{printable(folder)} is missing or holds no folder of images for some class "
-            f"({str(error).splitlines()[0]}); a data set is a folder with train/ and val/, each with one folder of "
-            "images for each class."
+            f"({str(error).splitlines()[0]}); {advice}"
         ) from error
     split.samples = _without_repeated_folders(folder, split)
     return split
+
+
+def _wants_arranging(folder):
+    """Whether a folder holds ImageNet as ``arrange`` takes it."""
+    try:
+        return (folder / "ILSVRC").is_dir() or any(
+            next(folder.glob(form), None) for form in ("*.parquet", "*/*.parquet")
+        )
+    except (OSError, ValueError):
+        return False
 
 
 def _without_repeated_folders(folder, split):

@@ -28,8 +28,8 @@ class Plot:
         return f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{base64.b64encode(self.png()).decode()}">'
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        if static_mode():
-            return {"image/png": self.png(), "text/plain": self.alt}
+        if static_mode():  # the sentence also where nbconvert looks for it
+            return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
         # JupyterLab shows an image/png without a sentence.
         return {"text/html": self.html(), "text/plain": self.alt}
 

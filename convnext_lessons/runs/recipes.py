@@ -74,7 +74,8 @@ ORIGINAL = Recipe(
 
 # How torchvision's own convnext_tiny reached 82.520 % (pytorch/vision, pull request 5197). Its average is updated every
 # 32nd step, by 1 - 0.99998 times 32 · 1024 / 600; here every step takes its share of that. It also lets biases decay
-# and erases to grey, where ours go without decay and erase to noise.
+# and erases to grey, where ours go without decay and erase to noise; its rate begins its warm-up at a hundredth and
+# moves once an epoch, ours begins at 0 and moves every step; and its average follows the weights until warm-up ends.
 TORCHVISION = Recipe(
     "torchvision",
     image_size=176,

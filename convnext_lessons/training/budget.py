@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,7 @@ from convnext_lessons.data.on_disk import ImagesOnDisk
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.records import Experiment
 from convnext_lessons.system.devices import choose_device, synchronize
+from convnext_lessons.system.distributed import SINGLE_PROCESS
 from convnext_lessons.system.errors import CourseError
 from convnext_lessons.training.trainer import Trainer, TrainOptions, move_images
 
@@ -106,20 +107,20 @@ def measure_step_rate(
     device: str | torch.device | None = None,
     batch_size: int | None = None,
     seconds: float = 3.0,
-    compile: bool = False,
+    options: TrainOptions | None = None,
     images: AnyImages | None = None,
 ) -> float:
     """Pictures a second that an experiment's network trains on.
 
     Args:
         batch_size: pictures in a step, all at a time; the recipe's unless given.
-        compile: see ``TrainOptions``.
+        options: how; as by default unless given. Its processes and checkpoints play no part.
         images: where training takes its pictures from; without them one made-up batch is there already, again and
             again, and the rate is that of a machine that never waits.
     """
     device = choose_device(device)
     batch_size = batch_size or experiment.recipe.batch_size
-    trainer = make_trainer_without_images(experiment, device, compile)
+    trainer = make_trainer_without_images(experiment, device, options)
     side = experiment.recipe.image_size
     pictures = torch.randn(batch_size, 3, side, side, device=device).to(memory_format=torch.channels_last)
     stream = itertools.repeat((pictures, torch.arange(batch_size, device=device) % trainer.classes))
@@ -138,7 +139,10 @@ def measure_step_rate(
     return count / (time.perf_counter() - start)
 
 
-def make_trainer_without_images(experiment: Experiment, device: torch.device, compile: bool = False) -> Trainer:
+def make_trainer_without_images(
+    experiment: Experiment, device: torch.device, options: TrainOptions | None = None
+) -> Trainer:
     """A ``Trainer`` of an experiment's network with ImageNet's thousand classes, to be given batches by hand."""
     nothing = ImagesOnDisk("nothing", "no pictures", tuple(range(1000)), (), ())
-    return Trainer(experiment, nothing, device, TrainOptions(workers=0, compile=compile))
+    options = replace(options or TrainOptions(), process=SINGLE_PROCESS, workers=0)
+    return Trainer(experiment, nothing, device, options)

@@ -48,12 +48,14 @@ class TrainedNetwork:
         classes: names, in the order of the outputs.
         experiment: what it was trained by, as far as that is known; its recipe prepares pictures.
         source: where it comes from, in words.
+        precision: the number format of its training's forward pass, such as ``"bfloat16"``; None where nobody knows.
     """
 
     network: ResNet
     classes: tuple[str, ...]
     experiment: Experiment
     source: str
+    precision: str | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -90,10 +92,14 @@ class TrainedNetwork:
 
         Args:
             images: what ``open_images`` gives for its recipe.
+            precision: of the forward pass. Unless given, what was trained in float32 is judged in it, and anything else
+                in the device's own format, since a CPU may have none of 16 bits.
 
         Raises:
             TransferError: the data set has a class that the network does not know.
         """
+        if self.precision == "float32":
+            precision = precision or torch.float32
         device = next(self.network.parameters()).device
         labels = label_map(self.classes, images.classes).to(device)
         batches = Validation(images.to(device) if hasattr(images, "to") else images, self.recipe, device, process)
@@ -193,7 +199,7 @@ def save_trained(trained: TrainedNetwork, path: str | Path, family: str | None =
     if family is None:
         family = FAMILIES[0] if is_end(trained.network) else None
     tensors = save_weights(trained.network, family) if family else trained.network.state_dict()
-    about = {"classes": trained.classes, **trained.experiment.settings()}
+    about = {"classes": trained.classes, "precision": trained.precision, **trained.experiment.settings()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = save(tensors, metadata={METADATA: json.dumps(about)})
     with atomic(path) as part:
@@ -231,7 +237,8 @@ def _of_run(folder):
         if name.startswith("module.")
     }
     network.load_state_dict(average or saved["network"])
-    return TrainedNetwork(network, tuple(saved["signature"]["classes"]), experiment, f"the run in {folder}")
+    classes = tuple(saved["signature"]["classes"])
+    return TrainedNetwork(network, classes, experiment, f"the run in {folder}", saved.get("precision"))
 
 
 def _of_file(path):
@@ -240,7 +247,7 @@ def _of_file(path):
         experiment, classes = Experiment.from_settings(about), tuple(about["classes"])
         network = _bare_network(experiment, len(classes))
         load_weights(network, state)
-        return TrainedNetwork(network, classes, experiment, str(path))
+        return TrainedNetwork(network, classes, experiment, str(path), about.get("precision"))
     bias = next((state[name] for name in _LAST_BIASES if name in state), None)
     count = len(bias) if bias is not None and bias.ndim == 1 else 1000
     # An end of the road, by whose layers its names are; ResNet-50's stem has a name that no ConvNeXt has.

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -129,8 +130,9 @@ def train(
         device: where to train; the best there is unless given.
         report: is called with every new point of the curve, ``{"pictures", "seconds", "loss"}``. In training it also
             has ``"images_per_second"``, of all processes since the last point, the last step's ``"learning_rate"`` and
-            ``"gradient_norm"``, on a GPU ``"memory"`` (bytes, the most so far), and ``"waiting"``, the share of the
-            time spent waiting for pictures, where they are read one by one.
+            ``"gradient_norm"`` (None where float16 overflowed and the step was left out), on a GPU ``"memory"`` (bytes,
+            the most so far), and ``"waiting"``, the share of the time spent waiting for pictures, where they are read
+            one by one.
             After a validation it has ``"accuracy"``, ``"top5"`` and ``"validation_loss"``, and where weights are
             averaged ``"accuracy_unaveraged"``. The loss is None where a run is stopped before it was read for the
             first time.
@@ -158,7 +160,7 @@ def train(
     device = process.device(device)
     store = store or RunStore()
     ensure_folder(store.path.parent)  # now, so that a folder that cannot be written shows before training
-    experiment = _prepare(experiment, images, process)
+    experiment = prepare_experiment(experiment, images, process)
     recipe = experiment.recipe
     images = move_images(images, recipe, device)
     _check_same_images(images, process)
@@ -187,7 +189,7 @@ def train(
         if process.is_main:
             store.append(record)
         if status == "complete" and checkpoints.writes:
-            trained = TrainedNetwork(trainer.result(), images.classes, experiment, "this run")
+            trained = TrainedNetwork(trainer.result(), images.classes, experiment, "this run", precision)
             save_trained(trained, checkpoints.folder / WEIGHTS_FILE)
     return Run(record, trainer.result())
 
@@ -238,7 +240,7 @@ def estimate_seconds(
     """Seconds that ``train`` will take here, validation included, from the fastest of a few batches after one that
     warms up: whatever else the machine does at the moment makes single batches slow."""
     device = SINGLE_PROCESS.device(device)
-    experiment = _prepare(experiment, images, SINGLE_PROCESS)
+    experiment = prepare_experiment(experiment, images, SINGLE_PROCESS)
     recipe = experiment.recipe
     images = move_images(images, recipe, device)
     trainer = Trainer(experiment, images, device, TrainOptions())
@@ -450,11 +452,12 @@ class Trainer:
 
     def _inside(self):
         """What tells how a run is doing: the last step's rate and length of the gradient, and a GPU's memory."""
-        scale = self.scaler.get_scale()
+        # After a step the gradients are unscaled, whoever scaled them; after one that a scaler skipped they overflow.
         norms = torch._foreach_norm([weight.grad for weight in self.network.parameters() if weight.grad is not None])
+        norm = torch.stack(norms).norm().item()
         found = {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "gradient_norm": round(torch.stack(norms).norm().item() / scale, 5),
+            "gradient_norm": round(norm, 5) if math.isfinite(norm) else None,
         }
         if self.device.type == "cuda":
             found["memory"] = torch.cuda.max_memory_allocated(self.device)
@@ -523,7 +526,8 @@ class Trainer:
         best = max(validated, key=lambda point: point["accuracy"]) if validated else None
         parts = {name: getattr(self, name).state_dict() for name in PARTS if getattr(self, name)}
         numbers = {name: getattr(self, name) for name in NUMBERS}
-        return {"classes": self.classes, "curve": curve, "best": best, **numbers, **parts}
+        precision = str(self.precision).removeprefix("torch.")
+        return {"classes": self.classes, "precision": precision, "curve": curve, "best": best, **numbers, **parts}
 
     def restore(self, saved: Mapping[str, Any] | None, folder: str | Path | None) -> list[Point]:
         """Go to the state of a checkpoint, where there is one; return the curve up to there.
@@ -539,7 +543,7 @@ class Trainer:
         if not saved:
             return []
         for name in PARTS:
-            if name in saved:
+            if saved.get(name):  # a scaler's state is empty but in float16, and a run may go on in another format
                 getattr(self, name).load_state_dict(saved[name])
         for name in NUMBERS:
             setattr(self, name, saved[name])
@@ -553,8 +557,12 @@ def move_images(images: AnyImages, recipe: Recipe, device: torch.device) -> AnyI
     return images.to(device) if recipe.augmentation == "batches" else images
 
 
-def _prepare(experiment, images, process):
-    """The experiment as this machine runs it: cut down in fast mode; checked against the pictures."""
+def prepare_experiment(experiment: Experiment, images: AnyImages, process: Process) -> Experiment:
+    """The experiment as this machine runs it: cut down in fast mode.
+
+    Raises:
+        TrainingError: it does not fit the pictures, or the processes.
+    """
     if fast_mode():
         experiment = Experiment(experiment.architecture, experiment.recipe.fast(), experiment.seed)
     recipe = experiment.recipe

@@ -234,6 +234,12 @@ def test_what_a_killed_command_left_is_swept(kaggle, tmp_path):
     assert not (tmp_path / ".made.1234.part").exists()
 
 
+@pytest.mark.parametrize("made", ["kaggle", "parquet"])
+def test_training_on_what_wants_arranging_names_the_command(made, request, full_mode, refuses):
+    with refuses(ImagesError, f"convnext-lessons arrange {request.getfixturevalue(made)} NEW"):
+        open_images(PAPER, str(request.getfixturevalue(made)))
+
+
 def test_many_rows_come_in_parts(parquet, tmp_path, monkeypatch):
     monkeypatch.setattr(arrange, "ROWS", 1)
     assert "6 pictures in train" in arrange_images(parquet, tmp_path / "made")

@@ -19,7 +19,9 @@ def test_a_plot_shows_itself_with_a_sentence(is_drawn, monkeypatch):
     assert shown["text/html"].startswith('<img alt="Three &lt;values&gt;." src="data:image/png;base64,')
     assert shown["text/plain"] == "Three <values>."
     monkeypatch.setenv("CONVNEXT_LESSONS_STATIC", "1")
-    assert plot._repr_mimebundle_() == {"image/png": plot.png(), "text/plain": "Three <values>."}
+    shown, about = plot._repr_mimebundle_()
+    assert shown == {"image/png": plot.png(), "text/plain": "Three <values>."}
+    assert about == {"image/png": {"alt": "Three <values>."}}
 
 
 def test_the_same_plot_has_the_same_bytes():

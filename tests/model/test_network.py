@@ -241,6 +241,12 @@ def test_layer_norm_keeps_the_number_format_of_its_input(half):
     torch.testing.assert_close(y.float(), layer(x), rtol=0.02, atol=0.03)
 
 
+def test_convnext_is_one_graph_also_in_mixed_precision():
+    network = torch.compile(build(thin(11), stochastic_depth=0.1).train(), backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.randn(2, 3, 32, 32)).sum().backward()
+
+
 def test_layer_scale_keeps_the_stream_from_losing_small_changes():
     network = build(thin(11), layer_scale_init=1e-6)
     seen = []

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import timm
@@ -51,6 +52,26 @@ def folder(tmp_path):
                 picture = Image.new("RGB", (40 + number, 50), colour)
                 picture.save(tmp_path / "pictures" / split / name / f"{number}.png")
     return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize(
+    ("trained_in", "asked", "judged_in"),
+    [
+        ("float32", None, torch.float32),
+        ("bfloat16", None, None),
+        (None, None, None),
+        ("float32", torch.float16, torch.float16),
+    ],
+)
+def test_what_was_trained_in_float32_is_judged_in_it(monkeypatch, trained_in, asked, judged_in):
+    seen = []
+    monkeypatch.setattr(
+        "convnext_lessons.training.trained.evaluate",
+        lambda network, batches, device, process, precision: seen.append(precision),
+    )
+    images = stand_in(32, train_count=4, val_count=4)
+    replace(made(classes=images.classes), precision=trained_in).evaluate(images, precision=asked)
+    assert seen == [judged_in]
 
 
 # A run, and what it leaves --------------------------------------------------------------------------------------------

@@ -506,6 +506,29 @@ def test_a_run_in_bfloat16_is_told_and_learns_otherwise(run_of):
     assert all(parameter.dtype == torch.float32 for parameter in low.network.parameters())
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, torch.float16), (torch.float16, None)])
+def test_a_run_goes_on_in_another_number_format(run_of, tmp_path, before, after):
+    with pytest.raises(Stopped):
+        run_of(folder=tmp_path, options=TrainOptions(precision=before, seconds=0))
+    assert run_of(folder=tmp_path, options=TrainOptions(precision=after)).record["status"] == "complete"
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_the_length_of_the_gradient_is_the_gradients(run_of, images, monkeypatch, precision):
+    lengths = []
+
+    class Optimizer(torch.optim.SGD):
+        def step(self, closure=None):
+            gradients = [weight.grad.flatten() for group in self.param_groups for weight in group["params"]]
+            lengths.append(torch.cat(gradients).norm().item())
+            super().step(closure)
+
+    monkeypatch.setattr(Recipe, "make_optimizer", lambda recipe, network: Optimizer(network.parameters(), lr=1e-3))
+    curve = run_of(options=TrainOptions(precision=precision)).record["curve"]
+    told = [point["gradient_norm"] for point in curve if point.get("gradient_norm")]
+    assert told and all(one == pytest.approx(min(lengths, key=lambda length: abs(length - one))) for one in told)
+
+
 def test_a_run_whose_pictures_grow(full_mode, monkeypatch):
     sizes, step = [], Trainer.step
 
