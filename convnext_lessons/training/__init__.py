@@ -9,6 +9,7 @@ from convnext_lessons.training.budget import Budget, BudgetError, measure_loader
 from convnext_lessons.training.checkpoints import CheckpointError, read_log
 from convnext_lessons.training.evaluation import Scores, evaluate
 from convnext_lessons.training.export import ExportError, export_onnx
+from convnext_lessons.training.follow import follow
 from convnext_lessons.training.plan import describe_plan
 from convnext_lessons.training.trained import PUBLISHED, TrainedNetwork, load_run, open_trained, save_trained
 from convnext_lessons.training.trainer import (
@@ -50,6 +51,7 @@ __all__ = [
     "export_onnx",
     "extract_features",
     "fine_tuning",
+    "follow",
     "linear_probe",
     "load_pretrained",
     "load_run",
