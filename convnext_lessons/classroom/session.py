@@ -78,7 +78,7 @@ def repeat(
         seeds = SEEDS_WITH_GPU if device.type == "cuda" else 0
     if not seeds:
         print(
-            "Without a GPU this cell trains nothing and the stored runs have to do; for six of your own call "
+            "Without a GPU this cell trains nothing and the stored runs have to do;\nfor six of your own call "
             "repeat(before, after, images, device, seeds=3)."
         )
         return []

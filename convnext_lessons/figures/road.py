@@ -5,6 +5,7 @@ Where the paper, the stored runs or the stored times say nothing of a step, its 
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from convnext_lessons.figures.palette import (
     SPATIAL,
     STREAM,
 )
-from convnext_lessons.figures.plots import WHITE, Plot, new_figure
+from convnext_lessons.figures.plots import Plot, new_figure
 from convnext_lessons.model.cost import COSTS, count
 from convnext_lessons.model.roadmap import LAST_STEP, SWIN_T, TITLES, architecture_after, label_of, paper_after
 from convnext_lessons.runs.records import reference_runs
@@ -123,13 +124,13 @@ def draw_flops_and_time() -> Plot:
         values = [kind.of(cost) / kind.unit for cost in costs.values()]
         first = kind.of(count(architecture_after(0))) / kind.unit
         line = np.linspace(min(values) * 0.95, max(values) * 1.05, 2)
+        points = list(zip(values, medians, strict=True))
         panel.plot(line, line / first, color=SOFT, ls=":", lw=1.2)
         panel.plot(values, medians, color=STREAM, lw=0.8, zorder=0)
         panel.errorbar(values, medians, errors, color=SPATIAL, fmt="o", ms=6, lw=1.2)
-        for number, (step, value, median) in enumerate(zip(times, values, medians, strict=True)):
-            side = 1 if number % 2 == 0 else -1  # to both sides in turn, since some points lie on each other
-            at = {"xytext": (7 * side, 0), "textcoords": "offset points", "ha": "left" if side > 0 else "right"}
-            panel.annotate(str(step), (value, median), va="center", size=11, color=INK, bbox=WHITE, **at)
+        for step, point, place in zip(times, points, free_places(points), strict=True):
+            at = {"xytext": place, "textcoords": "offset points", "ha": "center", "va": "center"}
+            panel.annotate(str(step), point, size=11, color=INK, **at)
         panel.set(xlabel=f"{kind.title}, {kind.unit_name}")
     panels[0].set(ylabel="time of a training step, ResNet-50 = 1", ylim=(0.85 * min(medians), 1.1 * max(medians)))
     where = next(time.source for step, time in times.items() if step)
@@ -141,6 +142,27 @@ def draw_flops_and_time() -> Plot:
     )
     titles = ", ".join(kind.title for kind in COSTS)
     return Plot(figure, f"Time of a training step, ResNet-50 = 1, over {titles}. {table}.")
+
+
+AWAY = 13  # points from a dot to its name
+
+
+def free_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """For each dot of a panel, in which of eight directions its name is farthest from other dots and names: offsets in
+    points, as if the dots filled a panel of ``AREA``."""
+    corner = np.min(points, axis=0)
+    dots = (np.array(points) - corner) / np.maximum(np.ptp(points, axis=0), 1e-12) * AREA
+    around = [(AWAY * math.cos(turn), AWAY * math.sin(turn)) for turn in np.arange(8) * math.pi / 4]
+    taken, chosen = [*dots], []
+    for number, dot in enumerate(dots):
+        others = [other for place, other in enumerate(taken) if place != number]
+        free = [min(np.linalg.norm(dot + offset - other) for other in others) for offset in around]
+        chosen.append(around[int(np.argmax(np.round(free, 6)))])
+        taken.append(dot + chosen[-1])
+    return chosen
+
+
+AREA = (190.0, 170.0)  # in points, about what the dots of these panels fill
 
 
 def _paper_of(step):

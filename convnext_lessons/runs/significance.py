@@ -5,6 +5,7 @@ All in percent and points of validation accuracy.
 """
 
 import statistics
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ LEVEL = 0.05  # of all comparisons of a family together: the chance to call any 
 PAPER_SEEDS = 3  # behind each mean and spread of the paper's Table 10
 
 POWER = 0.8  # what "would find" means: four times out of five
+
+PAGE = 100  # letters in a line
 
 
 class SignificanceError(CourseError, ValueError):
@@ -75,7 +78,7 @@ class RunsCompared:
         for number, difference in enumerate(self.differences, start=1):
             lines[number] += f"; {difference}"
         if self.differences:
-            lines.append(f"The intervals are Welch's, {describe_family(self.differences)}.")
+            lines += textwrap.wrap(f"The intervals are Welch's, {describe_family(self.differences)}.", PAGE)
         spread, seeds = pooled_spread(self.groups.values()), len(next(iter(self.groups.values())))
         if self.differences and spread:
             least = resolvable_difference(spread, seeds, len(self.differences))

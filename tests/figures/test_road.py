@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 
 from convnext_lessons.figures import draw_flops_and_time, draw_road, draw_summary, road
 from convnext_lessons.figures.palette import CHANGED_WORDS
+from convnext_lessons.figures.road import AREA, free_places
 from convnext_lessons.model import (
     COSTS,
     LAST_STEP,
@@ -172,3 +174,14 @@ def test_flops_and_time_leaves_out_a_step_without_stored_times(no_time_of_step_4
 
 def test_flops_and_time_leaves_out_a_step_of_ones_own(own_step):
     assert f"step {own_step.number}" not in draw_flops_and_time().alt
+
+
+@pytest.mark.parametrize("points", [[(0, 0), (0, 0.01), (0, 1), (1, 1)], [(1, 2), (1, 2), (1, 2)], [(3, 4)]])
+def test_names_lie_on_no_dot_and_no_other_name(points):
+    places = free_places(points)
+    corner, wide = np.min(points, axis=0), np.maximum(np.ptp(points, axis=0), 1e-12)
+    dots = (np.array(points) - corner) / wide * AREA
+    names = dots + places
+    apart = np.linalg.norm(names[:, None] - names, axis=2) + 99 * np.eye(len(names))
+    assert apart.min() > 8
+    assert np.linalg.norm(names[:, None] - dots, axis=2).min() > 8
