@@ -156,7 +156,7 @@ def free_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, floa
     taken, chosen = [*dots], []
     for number, dot in enumerate(dots):
         others = [other for place, other in enumerate(taken) if place != number]
-        free = [min(np.linalg.norm(dot + offset - other) for other in others) for offset in around]
+        free = [min((np.linalg.norm(dot + offset - other) for other in others), default=0) for offset in around]
         chosen.append(around[int(np.argmax(np.round(free, 6)))])
         taken.append(dot + chosen[-1])
     return chosen
