@@ -79,6 +79,8 @@ def test_every_explorer_moves_and_its_picture_follows(lesson, executed, name, sc
         moved = wait_until(functools.partial(differs, shown, before))
         lesson.page.screenshot(path=screenshots / f"{name}_{place}_after.png")
         assert moved, f"cell {place}"
+        widths = cell.locator(".widget-html:has(svg, img)").evaluate("it => [it.scrollWidth, it.clientWidth]")
+        assert widths[0] <= widths[1] + 1, f"the picture of cell {place} sticks out: {widths}"
 
 
 def differs(shown, before):

@@ -110,6 +110,22 @@ def test_a_drawings_details_are_told_by_keyboard(open_page):
     assert drawing.locator(".tip:visible").text_content() != first
 
 
+def test_a_layer_with_stripes_tells_its_details_under_the_pointer(open_page):
+    page = open_page("notebooks/08_fewer_activations.html")
+    layer = page.locator("svg[role=img] g:has(> .tip)").first  # a depthwise convolution
+    layer.locator("polygon").hover(timeout=10_000)  # fails where something lies over it
+    assert layer.locator(".tip").is_visible()
+
+
+def test_a_drawings_details_stand_in_words_below_it(open_page):
+    page = open_page(LESSON)
+    parts = page.locator("details.parts").first
+    assert not parts.locator("li").first.is_visible()
+    parts.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert parts.locator("li").first.is_visible()
+
+
 @pytest.mark.parametrize("name", ["index.html", LESSON, "README.html", "data/README.html"])
 def test_a_phone_needs_no_sideways_scrolling(open_page, name, keep_picture):
     page = open_page(name, viewport={"width": 390, "height": 844})
