@@ -204,4 +204,7 @@ def _control(name, values, start):
 
 
 def _html_of(picture):
-    return picture.svg() if isinstance(picture, Diagram) else picture.html()
+    """A picture for a widget, in which nothing else keeps a plot from being wider than its cell."""
+    if isinstance(picture, Diagram):
+        return picture.svg()
+    return picture.html().replace("<img ", '<img style="max-width:100%" ', 1)

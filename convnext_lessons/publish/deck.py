@@ -24,7 +24,9 @@ TEMPLATES, REVEAL = PACKAGE / "publish" / "templates", PACKAGE / "vendor" / "rev
 SLIDE_MODULES = tuple(
     PACKAGE / name
     for name in (
+        "classroom/frozen.py",
         "publish/slide_canvas.py",
+        "publish/slide_explorer.py",
         "publish/slide_networks.py",
         "publish/slide_numbers.py",
         "publish/votes.py",

@@ -1,7 +1,7 @@
 """A committed lesson as a page of the website: its cells and results as they are, but for what only a kernel needs.
 
-The set-up cell goes, pictures become files with their sentence as description, explorers move, predictions can be
-clicked. The notebook itself is read and never written.
+The set-up cell goes, pictures become files with their sentence as description, drawings get their details in words,
+explorers move, predictions can be clicked. The notebook itself is read and never written.
 """
 
 import base64
@@ -82,7 +82,8 @@ def _outputs(cell, stem, explorer, root):
         elif step := step_asked(cell.source):
             output = _html(ask(step), data["text/plain"])
         elif "image/svg+xml" in data:
-            output = _html(data["image/svg+xml"], data["text/plain"])  # in the page, where its details can be read
+            drawing = data["image/svg+xml"]  # in the page, where its details can be read
+            output = _html(drawing + _in_words(drawing), data["text/plain"])
         elif "image/png" in data and "text/html" not in data:
             output = _html(_picture(data, f"{stem}-{number}.png", root), data["text/plain"])
         outputs.append(output)
@@ -91,6 +92,17 @@ def _outputs(cell, stem, explorer, root):
         shown = explorer.html or f'{outputs[last].data["text/html"]}<p class="explorer-why"><em>{ELSEWHERE}</em></p>'
         outputs[last] = _html(shown, outputs[last].data["text/plain"])
     return outputs
+
+
+def _in_words(drawing):
+    """What a drawing tells under the pointer, as a folded list for everybody without one."""
+    told = re.findall(r'<text class="tip"[^>]*>([^<]*)</text>', drawing)
+    parts = "".join(f"<li>{words}</li>" for words in told)
+    return (
+        f'<details class="parts"><summary>its {len(told)} parts in words</summary><ol>{parts}</ol></details>'
+        if told
+        else ""
+    )
 
 
 def _picture(data, path, root):

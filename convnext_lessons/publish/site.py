@@ -138,6 +138,7 @@ def _run_sphinx(source, files, pages):
         "html_context": {"default_mode": "auto"},
         "html_theme_options": {
             "logo": {"text": "ConvNeXt Lessons"},
+            "footer_content_items": [],  # it would name an author
             "use_download_button": False,  # it would hand out the page's copy of a lesson
             "navbar_persistent": [],  # the search stands in the sidebar
             "show_toc_level": 2,

@@ -15,7 +15,7 @@ from convnext_lessons.model.roadmap import paper_after
 WIDTH, HEIGHT = 1180, 530  # of the room for a picture, in pixels
 SMALL, BODY, LARGE = 17, 21, 32  # sizes of words, in pixels
 
-ATTENTION = "#CC79A7"  # of the same eight colours as the palette's
+ATTENTION = "#E69F00"  # that of the palette's eight which nothing else here has; its pink is layer scale
 ON_LIGHT, ON_DARK = "#111111", "#FDFDFD"  # words on a pale and on a dark colour
 PAPER_SOURCE = "Accuracies on ImageNet: Liu et al. 2022, arXiv 2201.03545, Table 10."
 

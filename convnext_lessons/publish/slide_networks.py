@@ -50,10 +50,11 @@ FILL = {
 
 
 def draw_all_blocks() -> SlideFigure:
-    """The block of every step in a row, without words."""
+    """The block of every step in a row, without words but for its colours."""
     alt = "The blocks of all twelve networks in a row, from ResNet-50's to ConvNeXt-T's."
     picture = SlideFigure(alt, height=480)  # the first slide has a larger title
     draw_row_of_blocks(picture, 4, 10, WIDTH - 4, 1.35)
+    picture.source("Light blue: 1×1. Dark blue: 3×3 or 7×7. Green: norm. Yellow: activation. Pink: layer scale.")
     return picture
 
 
@@ -100,7 +101,7 @@ def draw_three_networks() -> SlideFigure:
         for line, text in enumerate(costs):
             picture.text(870, top + 88 + 25 * line, text, size=BODY - 2)
         words.append(f"{name}, {year}: {accuracy} {remark}, {', '.join(costs)}, {_blocks(stages)} blocks")
-    picture.source("Height: channels. Light: 1×1 and linear layers; pink: attention. Accuracies: the paper, Table 10.")
+    picture.source("Height: channels. Light: 1×1 and linear layers; orange: attention. Accuracies: paper, Table 10.")
     picture.alt = f"Three networks as strips of blocks. {'; '.join(words)}."
     return picture
 

@@ -248,9 +248,9 @@ def draw_costs_of_step(step: int) -> SlideFigure:
             picture.text(
                 left + 12, y + 27, f"step {step - 1 + side}: × {value:.2f}", BODY - 1, color=ink, bold=bool(side)
             )
-        change = new / old - 1
-        color = color_of_change(-change)
-        words = f"{signed(100 * change, 0)} %"
+        percent = round(100 * (new / old - 1))
+        color = color_of_change(-percent) if percent else SOFT
+        words = f"{signed(percent, 0)} %" if percent else "±0 %"
         picture.text(WIDTH - 8, top + 54, words, 40, "end", color, bold=True)
         told.append(f"{name} × {old:.2f} to × {new:.2f}")
     picture.line([(left + unit, 0), (left + unit, HEIGHT - 70)], INK, 1.5)

@@ -1,51 +1,16 @@
 """The website in a real browser, from the disk, with the network cut: search, explorers, predictions, phone, dark.
 
-Needs chromium, as test_jupyterlab. Keeps what was seen in screenshots/.
+Needs chromium, see ``conftest``. Keeps what was seen in screenshots/.
 """
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from convnext_lessons.classroom.notebooks import find_lesson
-from convnext_lessons.publish import site as website
-from convnext_lessons.publish.explorers import freeze_lessons
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 LESSON = "notebooks/11_separate_downsampling.html"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: install it, or name one in CHROMIUM"),
-]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The address of a website in which the explorer of one lesson moves, which is quickly made."""
-    folder = tmp_path_factory.mktemp("website")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(website, "freeze_lessons", freeze_one)
-        return website.make_site(folder / "site", kept=folder / "explorers").as_uri()
-
-
-def freeze_one(lessons, kept):
-    return {path.stem: {} for path in lessons} | freeze_lessons([find_lesson(11)], kept)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    cut = "--host-resolver-rules=MAP * ~NOTFOUND"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", cut])
-        yield browser
-        browser.close()
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
@@ -71,12 +36,12 @@ def open_page(site, browser):
     assert faults == []
 
 
-def keep_picture(page, name):
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"site_{name}.png")
+@pytest.fixture
+def keep_picture(screenshots):
+    return lambda page, name: page.screenshot(path=screenshots / f"site_{name}.png")
 
 
-def test_the_search_finds_a_word_of_a_lesson(open_page):
+def test_the_search_finds_a_word_of_a_lesson(open_page, keep_picture):
     page = open_page("search.html?q=downsampling")
     found = page.locator("#search-results a", has_text="11 · Separate downsampling")
     found.first.wait_for(timeout=20_000)
@@ -85,7 +50,7 @@ def test_the_search_finds_a_word_of_a_lesson(open_page):
     page.wait_for_url(re.compile("11_separate_downsampling"))
 
 
-def test_an_explorer_moves_by_keyboard(open_page):
+def test_an_explorer_moves_by_keyboard(open_page, keep_picture):
     page = open_page(LESSON)
     explorer = page.locator(".explorer")
     slider = explorer.get_by_label("kernel")
@@ -103,7 +68,7 @@ def test_an_explorer_moves_by_keyboard(open_page):
     assert picture.get_attribute("src") == before
 
 
-def test_the_road_moves_on_the_first_page(open_page):
+def test_the_road_moves_on_the_first_page(open_page, keep_picture):
     page = open_page("index.html")
     slider = page.get_by_label("after step")
     slider.wait_for(timeout=20_000)
@@ -115,7 +80,7 @@ def test_the_road_moves_on_the_first_page(open_page):
     assert slider.get_attribute("aria-valuetext") == "0 ResNet-50"
 
 
-def test_predictions_are_graded_and_kept(open_page):
+def test_predictions_are_graded_and_kept(open_page, keep_picture):
     page = open_page(LESSON)
     right = page.locator(".score tr").nth(1).locator("td").nth(1).text_content()
     fields = page.locator(".predictions fieldset")
@@ -145,8 +110,24 @@ def test_a_drawings_details_are_told_by_keyboard(open_page):
     assert drawing.locator(".tip:visible").text_content() != first
 
 
+def test_a_layer_with_stripes_tells_its_details_under_the_pointer(open_page):
+    page = open_page("notebooks/08_fewer_activations.html")
+    layer = page.locator("svg[role=img] g:has(> .tip)").first  # a depthwise convolution
+    layer.locator("polygon").hover(timeout=10_000)  # fails where something lies over it
+    assert layer.locator(".tip").is_visible()
+
+
+def test_a_drawings_details_stand_in_words_below_it(open_page):
+    page = open_page(LESSON)
+    parts = page.locator("details.parts").first
+    assert not parts.locator("li").first.is_visible()
+    parts.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert parts.locator("li").first.is_visible()
+
+
 @pytest.mark.parametrize("name", ["index.html", LESSON, "README.html", "data/README.html"])
-def test_a_phone_needs_no_sideways_scrolling(open_page, name):
+def test_a_phone_needs_no_sideways_scrolling(open_page, name, keep_picture):
     page = open_page(name, viewport={"width": 390, "height": 844})
     keep_picture(page, f"phone_{Path(name).stem}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -158,7 +139,7 @@ def test_pictures_have_descriptions(open_page):
     assert page.locator("article img:not([alt]), article img[alt='']").count() == 0
 
 
-def test_words_can_be_read_in_the_dark(open_page):
+def test_words_can_be_read_in_the_dark(open_page, keep_picture):
     page = open_page(LESSON, color_scheme="dark")
     label = page.locator(".predictions legend").first
     light = [int(part) for part in re.findall(r"\d+", label.evaluate("it => getComputedStyle(it).color"))[:3]]

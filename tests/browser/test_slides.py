@@ -1,25 +1,18 @@
 """Slides, handout and their PDFs in a real browser, with the network cut.
 
-Needs chromium (Debian's package, or any at CHROMIUM). Keeps what was seen in screenshots/.
+Needs chromium, see ``conftest``. Keeps what was seen in screenshots/.
 """
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
-from convnext_lessons.publish.deck import reading_group, write_deck
 from convnext_lessons.publish.handout import write_handout
 from convnext_lessons.publish.lesson_deck import write_lesson_deck
-from convnext_lessons.publish.printing import find_browser, print_page
+from convnext_lessons.publish.printing import print_page
 
-SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not find_browser(), reason="no chromium on this machine: install it, or name one in CHROMIUM"),
-]
+pytestmark = pytest.mark.browser
 
 # What of the shown slide stands outside of it, and the words on it that are too small, in pixels of the slide.
 LOOK = """least => {
@@ -45,28 +38,6 @@ LOOK = """least => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("slides")
-
-
-@pytest.fixture(scope="module")
-def deck(folder):
-    from convnext_lessons.classroom.notebooks import read_notebook
-
-    return write_deck(read_notebook(reading_group()), folder / "reading_group.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser):
     """A page of a file with the network cut, and the list of all that it asked for or complained of."""
@@ -87,17 +58,21 @@ def open_page(browser):
         context.close()
 
 
-def go_through(page, name, least=16):
-    """Look at every slide; returns how many there are."""
-    page.wait_for_function("() => window.Reveal && Reveal.isReady()")
-    number = page.evaluate("Reveal.getTotalSlides()")
-    SCREENSHOTS.mkdir(exist_ok=True)
-    for index in range(number):
-        page.evaluate("index => Reveal.slide(index)", index)
-        page.screenshot(path=SCREENSHOTS / f"{name}_{index + 1:02}.png")
-        seen = page.evaluate(LOOK, least)
-        assert seen == {"outside": [], "small": [], "under": False}, f"slide {index + 1}"
-    return number
+@pytest.fixture
+def go_through(screenshots):
+    """Look at every slide of a page; returns how many there are."""
+
+    def go_through(page, name, least=16):
+        page.wait_for_function("() => window.Reveal && Reveal.isReady()")
+        number = page.evaluate("Reveal.getTotalSlides()")
+        for index in range(number):
+            page.evaluate("index => Reveal.slide(index)", index)
+            page.screenshot(path=screenshots / f"{name}_{index + 1:02}.png")
+            seen = page.evaluate(LOOK, least)
+            assert seen == {"outside": [], "small": [], "under": False}, f"slide {index + 1}"
+        return number
+
+    return go_through
 
 
 def pages_of(pdf):
@@ -105,7 +80,7 @@ def pages_of(pdf):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_slides_fit_have_large_words_and_ask_for_nothing(theme, deck, open_page):
+def test_slides_fit_have_large_words_and_ask_for_nothing(theme, deck, open_page, go_through):
     page, heard = open_page(deck, color_scheme=theme)
     assert go_through(page, f"reading_group_{theme}") > 15
     assert page.evaluate("document.documentElement.dataset.theme") == theme
@@ -132,7 +107,25 @@ def test_keys_turn_vote_and_change_the_light(deck, open_page):
     assert ground == "rgb(20, 24, 29)"
 
 
-def test_the_speaker_has_notes_the_next_slide_and_a_pace(deck, open_page):
+def test_an_explorer_moves_and_leaves_the_keys_to_the_slides(deck, open_page):
+    page, _ = open_page(deck)
+    page.wait_for_function("() => window.Reveal && Reveal.isReady()")
+    slider = page.get_by_role("slider", name="step", include_hidden=True)
+    page.evaluate("""() => {
+      const slides = [...document.querySelectorAll('.slides > section')];
+      Reveal.slide(slides.findIndex(slide => slide.querySelector('.explorer')));
+    }""")
+    here, picture = page.evaluate("Reveal.getIndices().h"), page.locator(".explorer-view svg")
+    slider.wait_for()
+    assert slider.get_attribute("aria-valuetext") == "4"
+    before, box = picture.get_attribute("aria-label"), slider.bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 10, box["y"] + box["height"] / 2)
+    assert slider.get_attribute("aria-valuetext") == "11" and picture.get_attribute("aria-label") != before
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getIndices().h") == here + 1
+
+
+def test_the_speaker_has_notes_the_next_slide_and_a_pace(deck, open_page, screenshots):
     page, _ = open_page(deck)
     page.wait_for_function("() => window.Reveal && Reveal.isReady()")
     with page.expect_popup() as window:
@@ -142,7 +135,7 @@ def test_the_speaker_has_notes_the_next_slide_and_a_pace(deck, open_page):
     speaker.wait_for_function("() => document.querySelector('.speaker-controls-notes .value')?.innerText.length > 50")
     assert "0:00" in speaker.locator(".speaker-controls-notes .value").inner_text()
     assert speaker.locator(".pacing").is_visible()
-    speaker.screenshot(path=SCREENSHOTS / "reading_group_speaker.png")
+    speaker.screenshot(path=screenshots / "reading_group_speaker.png")
     speaker.keyboard.press("ArrowRight")
     page.wait_for_function("() => Reveal.getIndices().h === 1")
 
@@ -156,30 +149,30 @@ def test_the_code_is_folded_and_opens(deck, open_page):
     assert "draw_all_blocks()" in code.locator("pre").inner_text()
 
 
-def test_the_pdf_has_a_page_for_every_slide_and_no_notes(deck, folder, open_page):
+def test_the_pdf_has_a_page_for_every_slide_and_no_notes(deck, tmp_path, open_page, screenshots):
     page, _ = open_page(deck)
     page.wait_for_function("() => window.Reveal && Reveal.isReady()")
     slides = page.evaluate("Reveal.getTotalSlides()")
-    pdf = print_page(deck, folder / "reading_group.pdf")
+    pdf = print_page(deck, tmp_path / "reading_group.pdf")
     assert pages_of(pdf) == slides
-    shutil.copy(pdf, SCREENSHOTS)
+    shutil.copy(pdf, screenshots)
     page.emulate_media(media="print")
-    assert not page.locator("aside.notes, details.code, .hint").filter(visible=True).count()
+    assert not page.locator("aside.notes, details.code, .hint, .explorer-controls").filter(visible=True).count()
 
 
 @pytest.mark.parametrize("number", [0, 4, 8, 12])
-def test_slides_of_a_lesson_fit(number, folder, open_page):
-    path = write_lesson_deck(number, folder)
+def test_slides_of_a_lesson_fit(number, tmp_path, open_page, go_through):
+    path = write_lesson_deck(number, tmp_path)
     page, heard = open_page(path)
     slides = go_through(page, path.stem, least=8)  # a lesson's diagrams are made to be read on a page
     assert [address for address in heard if not address.startswith("data:")] == [path.as_uri()]
     assert pages_of(print_page(path, path.with_suffix(".pdf"))) == slides
 
 
-def test_the_handout_is_one_sheet(folder, open_page):
-    path = write_handout(folder / "handout.html")
+def test_the_handout_is_one_sheet(tmp_path, open_page):
+    path = write_handout(tmp_path / "handout.html")
     page, heard = open_page(path)
     assert heard == [path.as_uri()]
     filled, room = page.locator("main").evaluate("sheet => [sheet.scrollHeight, sheet.clientHeight]")
     assert filled <= room + 1
-    assert pages_of(print_page(path, folder / "handout.pdf")) == 1
+    assert pages_of(print_page(path, tmp_path / "handout.pdf")) == 1

@@ -75,7 +75,7 @@ def test_an_explorer_draws_what_a_lesson_says_once_for_every_choice(live):
     explorer = Explorer({"number": (1, 2), "kind": {"one": "a", "two": "bb"}}, draw, "", start={"number": 2})
     assert calls == [(2, "a")]
     first = explorer.view.value
-    assert first.startswith('<img alt="values &lt;') and "base64" in first
+    assert first.startswith('<img style="max-width:100%" alt="values &lt;') and "base64" in first
     explorer.controls["kind"].value = "bb"
     assert explorer.view.value != first
     explorer.controls["kind"].value = "a"

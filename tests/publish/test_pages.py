@@ -2,10 +2,12 @@ import base64
 import copy
 import re
 
+import nbformat
 import pytest
 
 from convnext_lessons.classroom.colab import is_set_up, stamp
 from convnext_lessons.classroom.notebooks import find_lesson, list_lessons, read_notebook
+from convnext_lessons.figures.canvas import Diagram
 from convnext_lessons.publish.explorers import ELSEWHERE, OnPage
 from convnext_lessons.publish.pages import minutes_of, page_of, title_of
 
@@ -44,6 +46,22 @@ def test_every_lesson_becomes_a_page(path, tmp_path):
     assert len(pictures) == len({place for _, place in pictures}) == len(shown)
     assert all(len(alt) > 10 for alt, _ in pictures)
     assert minutes_of(notebook).isdecimal() and title_of(notebook).startswith(path.name[:2])
+
+
+def test_what_a_drawing_tells_under_the_pointer_stands_in_words_below_it(tmp_path):
+    drawing = Diagram(10, 10, "a box")
+    drawing.box(0, 0, 5, 5, "#000000", tip="a <layer>: 3 parameters")
+    drawing.box(5, 5, 5, 5, "#000000")
+    notebook = read_notebook(find_lesson(11))
+    cell = next(cell for cell in notebook.cells if "image/svg+xml" in str(cell.get("outputs")))
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", {"image/svg+xml": picture.svg(), "text/plain": picture.alt})
+        for picture in (drawing, Diagram(10, 10, "nothing to tell"))
+    ]
+    html = html_of(page_of(notebook, find_lesson(11).stem, {}, tmp_path))
+    assert re.findall("<summary>its (.*?) parts in words</summary><ol>(.*?)</ol>", html) == [
+        ("1", "<li>a &lt;layer&gt;: 3 parameters</li>"),
+    ]
 
 
 def test_a_lesson_can_be_downloaded_and_where_there_is_an_address_opened_on_colab(tmp_path):

@@ -1,7 +1,9 @@
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from convnext_lessons.classroom import Explorer
 from convnext_lessons.classroom.notebooks import find_lesson
@@ -30,6 +32,7 @@ def test_the_website_stands_whole(quick, tmp_path):
     assert (folder / ".nojekyll").exists() and (folder / "searchindex.js").exists()
     home = (folder / "index.html").read_text(encoding="utf-8")
     assert "<p>the road</p>" in home and f"notebooks/{LESSON.stem}.html" in home
+    assert "<footer" in home and "name not set" not in home
     assert {path.name for path in tmp_path.iterdir()} == {"site", ".site.lock"}
 
 
@@ -78,7 +81,22 @@ def test_a_folder_that_cannot_be_is_told(quick, tmp_path, refuses):
 
 def test_the_workflow_publishes_what_the_command_makes():
     root = Path(__file__).parents[2]
-    workflow = (root / ".github" / "workflows" / "site.yml").read_text()
-    assert "run: make site" in workflow and "path: build/site" in workflow
+    workflow = yaml.safe_load((root / ".github" / "workflows" / "site.yml").read_text())
+    assert workflow[True] == {"push": {"branches": ["main"]}, "workflow_dispatch": None}  # YAML reads "on" as True
+    assert workflow["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}
+    (job,) = workflow["jobs"].values()
+    actions = {step["uses"].partition("@")[0]: step for step in job["steps"] if "uses" in step}
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make site"]
+    assert actions["actions/upload-pages-artifact"]["with"] == {"path": "build/site"}
+    assert actions["actions/cache"]["with"]["path"] == "build/explorers"
+    assert actions["actions/setup-python"]["with"] == {"python-version": "3.11"}  # a text: 3.10 would be the number 3.1
+    deployment = actions["actions/deploy-pages"]["id"]
+    assert job["environment"] == {"name": "github-pages", "url": f"${{{{ steps.{deployment}.outputs.page_url }}}}"}
     assert "\nsite:" in (root / "Makefile").read_text()
     assert "build/" in (root / ".gitignore").read_text().splitlines()
+
+
+def test_the_cache_of_the_workflow_knows_what_explorers_come_from():
+    root = Path(__file__).parents[2]
+    key = re.search(r"hashFiles\((.+)\)", (root / ".github" / "workflows" / "site.yml").read_text())[1]
+    assert all(list(root.glob(pattern)) for pattern in re.findall("'([^']+)'", key))

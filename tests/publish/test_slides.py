@@ -8,6 +8,7 @@ import pytest
 from convnext_lessons.model import LAST_STEP, TITLES
 from convnext_lessons.publish import slide_numbers
 from convnext_lessons.publish.slide_canvas import HEIGHT, WIDTH, SlideFigure, gain, signed
+from convnext_lessons.publish.slide_explorer import SlideExplorer
 from convnext_lessons.publish.slide_networks import (
     draw_all_blocks,
     draw_blocks,
@@ -109,6 +110,18 @@ def test_times_are_the_stored_ratios(monkeypatch):
     picture = draw_costs_of_step(4)
     assert {"step 3: × 1.00", "step 4: × 2.00", "+100 %"} <= set(words_of(picture))
     assert "Some &lt;CPU&gt;, 3 threads" in picture.svg()
+
+
+def test_a_cost_that_stays_has_no_sign():
+    assert "±0 %" in words_of(draw_costs_of_step(9))  # a norm has no multiply-adds
+
+
+def test_an_explorer_on_a_slide_holds_every_picture_and_begins_with_one():
+    explorer = SlideExplorer("<step>", [3, 4, 5], draw_costs_of_step, start=4)
+    html = explorer._repr_html_()
+    assert repr(explorer) == draw_costs_of_step(4).alt
+    assert "<span>&lt;step&gt;</span>" in html and draw_costs_of_step(4).svg() in html
+    assert 'max="2" value="1"' in html and 'aria-valuetext="4"' in html
 
 
 def test_names_of_the_steps_are_the_roads():

@@ -21,6 +21,9 @@
   for (const list of document.querySelectorAll('ol.vote'))
     list.querySelectorAll('button').forEach((button, answer) => button.addEventListener('click', () => vote(list, answer)));
 
+  // A slider that the pointer has moved leaves the arrow keys to the slides again.
+  document.addEventListener('pointerup', event => { if (event.target.matches('.explorer input')) event.target.blur(); });
+
   const hint = document.createElement('div');
   hint.className = 'hint';
   hint.textContent = '→ next slide · s speaker view · f full screen · d light or dark · ? all keys';
