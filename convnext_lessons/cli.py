@@ -136,7 +136,7 @@ def _parser():
         "--scale-lr", choices=("linear", "sqrt"), help="the recipe's learning rate by the ratio of the batch sizes"
     )
     added.add_argument(
-        "--seed", type=_count, default=0, metavar="N", help="of first weights, order and alterations (%(default)s)"
+        "--seed", type=_count, default=0, metavar="N", help="of initialization, order and alterations (%(default)s)"
     )
     added.add_argument(
         "--out", required=True, type=_name, metavar="DIR", help="the run's folder; a run that stopped there goes on"

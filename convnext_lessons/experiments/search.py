@@ -50,7 +50,7 @@ def _muon(rate, initialization):
 
 
 STAGES = {
-    "optimizer and first weights": {
+    "optimizer and initialization": {
         **{
             f"AdamW {rate:g}, {name}": _adamw(rate, scheme)
             for name, scheme in (
@@ -148,7 +148,7 @@ def _mean(recipe, found, steps=SEARCH_STEPS, seeds=SEARCH_SEEDS):
 
 def chosen_recipes(found: Accuracies) -> dict[str, Recipe] | None:
     """The chosen recipe and the best of the other optimizer, ``{"muon": …, "adamw": …}``; None before the last stage
-    is whole. The other one has the same geometry and details, and rate and first weights of its best in stage 1."""
+    is whole. The other one has the same geometry and details, and rate and initialization of its best in stage 1."""
     stages = stage_recipes(found)
     last = list(STAGES)[-1]
     if last not in stages or stage_runs(stages[last], found):

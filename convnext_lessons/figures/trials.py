@@ -76,6 +76,9 @@ def draw_two_by_two(
         for place, accuracies in found.items():
             beside = place + 0.02 * side  # so that the dots of one line do not hide those of the other
             axes.plot([beside] * len(accuracies), accuracies, "o", color=color, mfc="none")
+            at = {"xytext": (-9 if place == 0 else 9, 0), "textcoords": "offset points", "va": "center"}
+            mean = fmean(accuracies)
+            axes.annotate(designs[place], (place, mean), ha="right" if place == 0 else "left", size=10, **at)
             words.append(f"{name}, {columns[place]}: {describe_group(accuracies)}")
     axes.set(xticks=(0, 1), xticklabels=columns, xlim=(-0.4, 1.4), ylabel="accuracy, %")
     axes.legend(frameon=False)
