@@ -19,11 +19,14 @@ _FIELDS = (
     "kernel_size",
     "stride",
     "padding",
+    "dilation",
+    "padding_mode",
     "groups",
     "num_features",
     "normalized_shape",
     "eps",
     "num_groups",
+    "approximate",
 )
 
 
@@ -200,7 +203,7 @@ def _difference(yours, expected):
             has = "no bias" if layer.bias is None else "a bias"
             return f"{layer_words} has {has}, expected {'one' if layer.bias is None else 'none'}."
     if len(mine) != len(theirs):
-        return f"Not yet: {len(mine)} layers, expected {len(theirs)}."
+        return f"Not yet: {len(mine)} layer{'' if len(mine) == 1 else 's'}, expected {len(theirs)}."
     return None
 
 

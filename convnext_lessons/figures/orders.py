@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from convnext_lessons.figures.canvas import Diagram
-from convnext_lessons.figures.palette import CHANGED, POINTWISE, SOFT, SPATIAL
+from convnext_lessons.figures.palette import CHANGED, CHANGED_WORDS, POINTWISE, SOFT, SPATIAL
 from convnext_lessons.model.architecture import Architecture
 from convnext_lessons.model.cost import count
 from convnext_lessons.model.layers import build_on_meta, describe_layers
@@ -111,10 +111,10 @@ def _draw_layer(picture, layer, axis, y, scale, moved, resized):
     picture.polygon(corners, SPATIAL if layer.spatial else POINTWISE, **edge)
     at = axis + ROOM / 2 + 14
     kind, *details = layer.words.split(", ", 1)
-    color = {"color": CHANGED, "bold": True} if moved else {}
+    color = {"color": CHANGED_WORDS, "bold": True} if moved else {}
     picture.text(at, y + 10, kind, **color)
     picture.text(at, y + 26, *details, **color)
-    picture.text(at, y + 42, layer.where, **({"color": CHANGED, "bold": True} if resized else {"color": SOFT}))
+    picture.text(at, y + 42, layer.where, **({"color": CHANGED_WORDS, "bold": True} if resized else {"color": SOFT}))
 
 
 def _draw_shortcuts(picture, axis, spans):

@@ -30,20 +30,25 @@ def draw_live_shares(shares: Mapping[int, Sequence[Sequence[float]]], kernels: S
         shares: by picture size in pixels; a row for each stage, in it a share for each kernel.
         kernels: their sizes.
     """
-    figure, panels = new_figure(2.4 * len(shares), 2.7, columns=len(shares))
+    figure, panels = new_figure(2.4 * len(shares), 2.9, columns=len(shares))
     words = []
     for panel, (size, rows) in zip(panels, shares.items(), strict=True):
-        panel.imshow(rows, cmap=HEAT, vmin=0, vmax=1.5, aspect="auto")
+        panel.imshow(rows, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
         for row, in_stage in enumerate(rows):
             for column, share in enumerate(in_stage):
-                panel.text(column, row, f"{100 * share:.0f}", ha="center", va="center", size=9)
+                color = PAPER_WHITE if share > DARK else INK
+                panel.text(column, row, f"{100 * share:.0f}", ha="center", va="center", size=9, color=color)
             words.append(f"{size} px, stage {row + 1}: {', '.join(f'{100 * share:.0f}' for share in in_stage)}")
         panel.set_xticks(range(len(kernels)), kernels)
         panel.set_yticks(range(len(rows)), range(1, len(rows) + 1))
         panel.set(xlabel="kernel")
         panel.set_title(f"{size} px", size=10)
     panels[0].set_ylabel("stage")
+    figure.suptitle("live taps, %", size=10)
     return Plot(figure, f"Live taps in percent, for kernels {', '.join(map(str, kernels))}: {'; '.join(words)}.")
+
+
+DARK = 0.6  # from this share on, white numbers are read more easily than dark ones
 
 
 def draw_live_taps(architecture: Architecture, image_size: int) -> Plot:
@@ -52,7 +57,7 @@ def draw_live_taps(architecture: Architecture, image_size: int) -> Plot:
     A tap that meets a pixel from no position at all is dead.
     """
     kernel_size = architecture.kernel_size
-    figure, panels = new_figure(9.6, 3.0, columns=len(architecture.depths))
+    figure, panels = new_figure(9.6, 3.2, columns=len(architecture.depths))
     words = []
     for stage, panel in enumerate(panels, start=1):
         n, p = image_size // 2 ** (stage + 1), kernel_size // 2
@@ -67,6 +72,7 @@ def draw_live_taps(architecture: Architecture, image_size: int) -> Plot:
     gmacs = count(architecture).macs / 1e9
     title = f"{kernel_size}×{kernel_size} at {image_size} px; the network costs {gmacs:.3f} G at 224 px"
     figure.suptitle(title, size=10)
+    figure.get_layout_engine().set(h_pad=0.1)
     return Plot(figure, f"{title}. Taps by {'; '.join(words)}.")
 
 
@@ -77,14 +83,14 @@ def draw_fields(fields: Mapping[str, torch.Tensor], half_sides: Mapping[str, int
         fields: by name, how strongly each pixel of a square picture moves a position.
         half_sides: by the same names, the side in pixels of that square, which lies in the picture's middle.
     """
-    figure, panels = new_figure(9.6, 3.8, columns=len(fields))
+    figure, panels = new_figure(9.6, 2.9, columns=len(fields))
     for panel, (name, field) in zip(panels, fields.items(), strict=True):
         size = len(field)
         low, high = (size - half_sides[name]) / 2, (size + half_sides[name]) / 2
         panel.imshow(nn.functional.avg_pool2d(field[None], 8)[0].numpy(), cmap=HEAT, extent=(0, size, size, 0))
         panel.plot([low, high, high, low, low], [low, low, high, high, low], color=CHANGED)
         panel.set(xticks=[], yticks=[])
-        panel.set_title(f"{name}\nhalf within {half_sides[name]} px", size=10)
+        panel.set_title(f"{name}\nhalf of the influence\nwithin {half_sides[name]} px", size=10)
     words = ", ".join(f"{name} {half_sides[name]} px" for name in fields)
     return Plot(figure, f"Effective receptive fields, and the side of the square that holds half of each: {words}.")
 
@@ -142,7 +148,7 @@ def draw_who_hears(
         nudged: channel, row and column of the number, which a ring marks.
         swins: the names of Swin's layers, drawn in green.
     """
-    figure, panels = new_figure(1.92 * len(hears), 2.3, columns=len(hears))
+    figure, panels = new_figure(1.92 * len(hears), 2.6, columns=len(hears))
     channel, row, column = nudged
     words = []
     for panel, (name, mask) in zip(panels, hears.items(), strict=True):
@@ -153,6 +159,7 @@ def draw_who_hears(
         panel.set(xlabel="column", ylabel="channel", xticks=range(0, columns, 3), yticks=range(0, channels, 3))
         panel.set_title(name)
         words.append(f"{name}: channels {mask.flatten(1).any(1).sum()}, positions {mask.any(0).sum()}")
+    figure.suptitle("one row of the window: that of the nudged number, in the ring", size=10)
     return Plot(figure, f"Who hears one nudged number, in {'; in '.join(words)}.")
 
 

@@ -59,7 +59,9 @@ def draw_road(here: int | str | None = None, until: int = LAST_STEP) -> Plot:
         if math.isfinite(accuracy[number]):
             top.plot(number, accuracy[number], marker="o", ms=15, mfc="none", mec=CHANGED, mew=2.5)
             note = {"color": CHANGED_WORDS, "weight": "bold", "ha": "center" if number else "left"}
-            top.annotate("you are here", (number, accuracy[number]), (0, 14), textcoords="offset points", **note)
+            falls = number > 0 and accuracy[number - 1] > accuracy[number]  # then the curve lies over the point
+            place = (0, -24 if falls else 14)
+            top.annotate("you are here", (number, accuracy[number]), place, textcoords="offset points", **note)
     top.set_title("Accuracy: the paper's Table 10, three seeds. Multiply-adds: counted here.", size=10)
     words = "; ".join(
         f"step {number} {value} %, {gmacs:.2f} G" if math.isfinite(value) else f"step {number} {gmacs:.2f} G"
@@ -75,27 +77,27 @@ def draw_summary() -> Plot:
     runs = [[100 * run["accuracy"] for run in reference_runs(step=step)] for step in steps]
     times = [stored_time_ratio(architecture_after(0), architecture_after(step)) for step in steps]
     panels_of = [
-        ("the paper's accuracy\nImageNet, %", *zip(*map(_paper_of, steps), strict=True)),
-        ("our short runs\nImagenette, %", *zip(*map(_mean_and_spread, runs), strict=True)),
+        ("the paper's accuracy\nImageNet, %", *zip(*map(_paper_of, steps), strict=True), ""),
+        ("our short runs\nImagenette, %", *zip(*map(_mean_and_spread, runs), strict=True), ""),
     ]
     for kind in COSTS:
         title = kind.title.split(",")[0].replace("activation memory", "memory, training")
         values = [kind.of(count(architecture_after(step))) / kind.unit for step in steps]
-        panels_of.append((f"{title}\n{kind.unit_name}", values, None))
+        panels_of.append((f"{title}\n{kind.unit_name}", values, None, ".3g"))
     medians = [time.median if time else math.nan for time in times]
-    panels_of.append(("time, training step\nResNet-50 = 1", medians, None))
+    panels_of.append(("time, training step\nResNet-50 = 1", medians, None, ".2f"))
     figure, panels = new_figure(12.4, 4.6, columns=len(panels_of), share="y")
-    for panel, (title, values, spread) in zip(panels, panels_of, strict=True):
+    for panel, (title, values, spread, digits) in zip(panels, panels_of, strict=True):
         if spread:
             panel.errorbar(values, steps, xerr=spread, color=SPATIAL, marker="o", ms=5, lw=1.5, capsize=3)
             panel.margins(x=0.2)
+            panel.grid(axis="y", color=STREAM, lw=0.4)
         else:
             bars = panel.barh(steps, values, color=POINTWISE)
-            numbers = [f"{value:.3g}" if math.isfinite(value) else "" for value in values]
+            numbers = [f"{value:{digits}}" if math.isfinite(value) else "" for value in values]
             panel.bar_label(bars, numbers, size=8, padding=6)
             panel.margins(x=0.25)
         panel.set_title(title, size=10)
-        panel.grid(axis="y", color=STREAM, lw=0.4)
     panels[0].axvline(SWIN_T.accuracy, color=NORM, ls="--", lw=1.2)
     panels[0].text(SWIN_T.accuracy, 0.2, "Swin-T ", color=NORM_WORDS, size=8, ha="right")
     panels[0].set(yticks=steps, yticklabels=_NAMES, ylim=(len(_NAMES) - 0.4, -0.6))

@@ -47,7 +47,7 @@ def draw_kernels(designs: Mapping[str, Sequence[Architecture]], beside: Mapping[
 
 def draw_splits(designs: Sequence[Architecture], full: Mapping[str, float]) -> Diagram:
     """How designs spread their costs over their blocks: a row for each cost, in it a box for each block, as wide as
-    what it costs. The stages go from light to dark; stem and head are grey.
+    what it costs. The stages, named over the first row, go from light to dark; stem and head are grey.
 
     Args:
         designs: which differ in ``depths``.
@@ -55,25 +55,38 @@ def draw_splits(designs: Sequence[Architecture], full: Mapping[str, float]) -> D
             numbers have one scale.
     """
     kinds = [kind for kind in COSTS if kind.key in full]
-    tall = 50 + 40 * len(kinds)
+    tall = 66 + 40 * len(kinds)
     picture = Diagram(1060, tall * len(designs) + 10, f"Costs by block: {'; '.join(map(_split_in_words, designs))}.")
     for number, design in enumerate(designs):
         top = tall * number
         picture.text(10, top + 26, f"{sum(design.depths)} blocks: {design.depths}", size=15, bold=True)
         for row, kind in enumerate(kinds):
-            x, y = ROW_LEFT, top + 40 * row + 40
+            x, y = ROW_LEFT, top + 40 * row + 56
+            spans = defaultdict(list)  # the edges of the boxes of each stage
             picture.text(10, y + 21, kind.title.split(",")[0])
             for stage, value in _parts_of(design, kind):
                 wide = min(value / full[kind.key] * ROW_FULL, ROW_END - x)
+                spans[stage] += [x, x + wide]
                 picture.box(x, y, wide, 30, _STAGE_FILL.get(stage, STREAM), edge=PAPER_WHITE)
                 x += wide
             cut = "» " if x > ROW_END - 1 else ""
             picture.text(x + 8, y + 21, f"{cut}{_amount(design, kind)}", bold=True)
+            if row == 0:
+                _name_stages(picture, y - 6, spans)
     return picture
 
 
 ROW_LEFT, ROW_FULL, ROW_END = 160, 760, 920  # where a row begins, how wide a full one is, where a longer one is cut
 _STAGE_FILL = {f"stage {number}": color for number, color in enumerate(STAGES, start=1)}
+
+
+def _name_stages(picture, y, spans):
+    """The name of each stage over the middle of its boxes; its number alone where they are narrow."""
+    for stage in filter(spans.__contains__, _STAGE_FILL):
+        left, right = min(spans[stage]), max(spans[stage])
+        if right - left > 8:
+            name = stage if right - left > 54 else stage.removeprefix("stage ")
+            picture.text((left + right) / 2, y, name, size=12, anchor="middle", color=SOFT)
 
 
 def _parts_of(design, kind):
@@ -138,6 +151,6 @@ def draw_relative_costs(values: Sequence[float], costs: Mapping[str, Sequence[fl
         axes.plot(values, relative, color=color, marker="o", label=title)
         words.append(f"{title} {', '.join(f'{cost:.2f}' for cost in relative)}")
     axes.axhline(1, color=INK, lw=1)
-    axes.set(xlabel=name, ylabel=f"times {than}", xticks=values, ylim=(0, None))
+    axes.set(xlabel=name, ylabel=f"relative to {than}", xticks=values, ylim=(0, None))
     axes.legend(frameon=False)
-    return Plot(figure, f"Costs, times {than}, for {name} {', '.join(map(str, values))}: {'; '.join(words)}.")
+    return Plot(figure, f"Costs, relative to {than}, for {name} {', '.join(map(str, values))}: {'; '.join(words)}.")

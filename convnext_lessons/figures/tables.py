@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from convnext_lessons.figures.palette import CHANGED
+from convnext_lessons.figures.palette import CHANGED_WORDS
 from convnext_lessons.model.roadmap import PAPER_STEPS, TITLES, paper_after
 from convnext_lessons.runs.significance import compare_steps, describe_family, pooled_spread, resolvable_difference
 from convnext_lessons.system.errors import CourseError
@@ -68,7 +68,7 @@ class Table:
     def _cells(self, index, cells):
         style = _CODE if self.code else ""
         if index in self.marked:
-            style += f";color:{CHANGED};font-weight:bold" if self.code else "font-weight:bold"
+            style += f";color:{CHANGED_WORDS};font-weight:bold" if self.code else "font-weight:bold"
         style = f' style="{style}"' if style else ""
         return "".join(f"<td{style}>{escape(cell)}</td>" for cell in cells)
 

@@ -48,9 +48,25 @@ def draw_arriving_and_leaving(arriving: torch.Tensor, leaving: torch.Tensor, pla
         shares = torch.histc(values, bins=60, min=-3, max=3) / len(values)
         panel.bar(torch.linspace(-2.95, 2.95, 60).tolist(), shares.tolist(), 0.1, color=ACTIVATION, ec=INK, lw=0.3)
         zeros = (values == 0).float().mean()
-        words.append(f"{title}: mean {values.mean():.2f}, exact zeros {zeros:.0%}")
-        panel.set(ylim=(0, 0.1), title=words[-1])
+        words.append(f"{title}: mean {_two_digits(values.mean().item())}, exact zeros {zeros:.0%}")
+        panel.set(ylim=(0, 0.1), title=words[-1], xlabel="value", ylabel="share")
+        _mark_cut_bars(panel)
     return Plot(figure, f"The numbers at {place}; {'; '.join(words)}.")
+
+
+def _two_digits(value):
+    """With two digits behind the point, and without a sign where these are zeros."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _mark_cut_bars(panel):
+    """The shares of the bars that the top of a panel cuts, beside the last of them."""
+    top = panel.get_ylim()[1]
+    cut = [bar for bar in panel.patches if bar.get_height() > top]
+    if cut:
+        shares = ", ".join(f"{bar.get_height():.0%}" for bar in cut)
+        end = cut[-1].get_x() + cut[-1].get_width()
+        panel.annotate(f"↑ {shares}", (end, top), (3, -2), textcoords="offset points", va="top", size=9, color=INK)
 
 
 Rebuilt = tuple[torch.Tensor, float]  # a picture [1, 3, H, W] from -1 to 1, and which share of it was lost
@@ -142,7 +158,7 @@ def draw_stream(streams: Mapping[str, Sequence[Distribution]], block: int, ticks
     Args:
         streams: what is in the stream after each block, by the network's name.
         block: the block to look at, counted from 1.
-        ticks: the blocks with a number on the axis, such as the first of each stage.
+        ticks: the first block of each stage, to be named on the axis; every block has its number unless given.
     """
     figure, panels = new_figure(9.6, 0.6 + 2.4 * len(streams), rows=len(streams), columns=2)
     edges = torch.linspace(-_LIMIT, _LIMIT, _BINS + 1)[:-1].tolist()
@@ -152,13 +168,18 @@ def draw_stream(streams: Mapping[str, Sequence[Distribution]], block: int, ticks
         left.bar(edges, here.shares, 2 * _LIMIT / _BINS, align="edge", color=ACTIVATION, ec=INK, lw=0.3)
         left.set(xlabel=f"value in the stream after block {block}", ylabel="share", ylim=(0, 0.5))
         left.set_title(name, size=10)
-        right.fill_between(depth, [after.low for after in stream], [after.high for after in stream], color=STREAM)
-        right.plot(depth, [after.mean for after in stream], color=SPATIAL, marker=".")
+        _mark_cut_bars(left)
+        low, high = [after.low for after in stream], [after.high for after in stream]
+        right.fill_between(depth, low, high, color=STREAM, label="10th to 90th percentile")
+        right.plot(depth, [after.mean for after in stream], color=SPATIAL, marker=".", label="mean")
         right.axvline(block, color=INK, ls=":")
-        right.set(xlabel="block; blue: mean, grey: 8 of 10 values", ylim=(-4.5, 5.5), xticks=ticks or depth)
-        numbers = f"mean {here.mean:.2f}, standard deviation {here.spread:.2f}"
+        right.set(xlabel="block", ylabel="value", ylim=(-4.5, 5.5), xticks=ticks or depth)
+        if ticks:
+            right.set_xticklabels([f"{first}\nstage {stage}" for stage, first in enumerate(ticks, start=1)])
+        numbers = f"mean {_two_digits(here.mean)}, standard deviation {here.spread:.2f}"
         right.set_title(numbers, size=10)
         words.append(f"{name}: {numbers}")
+    panels[1].legend(frameon=False, loc="lower left", ncols=2, fontsize=9)
     return Plot(figure, f"The stream after block {block}. {'; '.join(words)}.")
 
 
@@ -168,7 +189,8 @@ def draw_outputs(
     """What networks say of one picture among several sets of companions: a dot for each set, a panel a network.
 
     Args:
-        outputs: by the panel's title, the dots [sets, outputs] and the bars to compare them with [outputs].
+        outputs: by the panel's title, the dots [sets, outputs] and the bars to compare them with [outputs], which
+            are what the network says in evaluation mode.
         limit: of the vertical axis, above and below zero; what the numbers need unless given.
         columns: panels in a row.
     """
@@ -178,11 +200,13 @@ def draw_outputs(
     for panel, (title, (dots, bars)) in zip(panels, outputs.items(), strict=False):
         places = range(1, len(bars) + 1)
         spread = f"spread of an output {dots.std(0).mean():.2f}"
-        panel.plot(places, dots.T, "o", ms=4, color=SPATIAL, alpha=0.5)
-        panel.plot(places, bars, "_", ms=14, mew=2, color=CHANGED)
+        first, *_ = panel.plot(places, dots.T, "o", ms=4, color=SPATIAL, alpha=0.5)
+        first.set_label("a set of companions")
+        panel.plot(places, bars, "_", ms=14, mew=2, color=CHANGED, label="evaluation mode")
         panel.set_title(f"{title}\n{spread}", size=9)
         panel.set(xticks=places, xlabel="output")
         words.append(f"{title}: {spread}")
+    panels[0].legend(frameon=False, fontsize=8)
     for empty in panels[len(outputs) :]:
         empty.axis("off")
     if limit:

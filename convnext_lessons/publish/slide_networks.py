@@ -13,6 +13,7 @@ from torchvision.models import swin_t
 from convnext_lessons.figures.palette import (
     ACTIVATION,
     CHANGED,
+    CHANGED_WORDS,
     INK,
     NORM,
     PAPER_WHITE,
@@ -116,15 +117,15 @@ def draw_first_two_steps() -> SlideFigure:
         changed = {index for index in range(5) if len(before[index]) != len(after[index]) or not index}
         _draw_strip(picture, stages, 150, top + 100, 680, 160 / 2048, changed)
         picture.text(0, top + 84, title, size=26, bold=True)
-        picture.text(0, top + 110, "stem:", size=SMALL, color=CHANGED)
+        picture.text(0, top + 110, "stem:", size=SMALL, color=CHANGED_WORDS)
         for line, words in enumerate(_stem_in_words(ends[number])):
-            picture.text(0, top + 132 + 22 * line, words, size=SMALL, color=CHANGED)
+            picture.text(0, top + 132 + 22 * line, words, size=SMALL, color=CHANGED_WORDS)
         _label_stages(picture, stages, 150, top + 207, 680, changed)
     for number, step in enumerate((1, 2)):
         words = (f"{step} {TITLES[step]}", f"{count(architecture_after(step)).macs / 1e9:.2f} G multiply-adds")
         picture.headline(880, 90 + 130 * number, gain(step, step - 1), words)
     spread = f"± {paper_after(2).spread:.2f}: the spread of its seeds"
-    picture.text(880, 90 + 130 + 80, spread, size=SMALL, color=CHANGED)
+    picture.text(880, 90 + 130 + 80, spread, size=SMALL, color=CHANGED_WORDS)
     picture.source(PAPER_SOURCE)
     picture.alt = (
         f"The network before and after steps 1 and 2: {_blocks(before)} blocks become {_blocks(after)}, and the stem "
@@ -238,7 +239,7 @@ def draw_block_at(
         edge = {"edge": CHANGED, "line": 3} if marked else {}
         picture.polygon([(axis + dx * unit / 2, py) for dx, py in corners], FILL[row.kind], **edge)
         if words:
-            color = CHANGED if marked else INK
+            color = CHANGED_WORDS if marked else INK
             x = axis + room / 2 + 16
             picture.text(x, y + tall / 2 + 7, row.words.replace(" conv,", ","), size=BODY - 3, color=color, bold=marked)
         y, channels = y + tall, c_out
@@ -370,5 +371,5 @@ def _label_stages(picture, stages, left, y, width, changed):
     places, unit = _places(stages, left, width)
     for index, (stage, lefts) in enumerate(zip(stages[1:], places[1:], strict=True), start=1):
         middle = (lefts[0] + lefts[-1] + stage[-1][0] * unit) / 2
-        color = CHANGED if index in changed else INK
+        color = CHANGED_WORDS if index in changed else INK
         picture.text(middle, y, f"{len(stage)} blocks", BODY - 1, "middle", color, bold=index in changed)
