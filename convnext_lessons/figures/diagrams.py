@@ -6,6 +6,7 @@ marks what has changed. Widths follow the channels. The colours are those of ``p
 """
 
 import math
+import re
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from itertools import product
@@ -126,9 +127,11 @@ def _draw_shortcut(picture, view, side, middle, scale, marked):
 
 
 def label_layer(picture, x, y, lines, marked, anchor="start"):
-    """What a layer is, in lines centred on y; only the first carries the ◆."""
+    """What a layer is, in lines centred on y; only the first carries the ◆, and groups have a line of their own. Of
+    more than three lines the others stand above, for below is the next layer's word."""
+    lines = [*re.split(r" (?=in \d+ groups)", lines[0]), *lines[1:]]
     for number, words in enumerate(lines):
-        base = y + 5 + 15 * (number - (len(lines) - 1) / 2)
+        base = y + 5 + 15 * (number - max((len(lines) - 1) / 2, len(lines) - 2))
         put_label(picture, x, base, words, marked, anchor, sign="" if number else "◆ ")
 
 
@@ -411,10 +414,11 @@ def in_words(rows):
 
 
 def titles_of(before, after, names):
-    """What stands over one or two pictures: their names, with the step where the network is one of the road's."""
+    """What stands over one or two pictures: their names, with the step where an architecture is one of the road's. A
+    module may have been changed since it was built, and has no step."""
     titles = []
     for model, name in zip((before, after), names if after is not None else ("",), strict=False):
-        step = step_of(model if isinstance(model, Architecture) else model.arch)
+        step = step_of(model) if isinstance(model, Architecture) else None
         titles.append(": ".join(filter(None, (name, f"step {step}" if step else ""))))
     return titles
 

@@ -83,13 +83,13 @@ def draw_fields(fields: Mapping[str, torch.Tensor], half_sides: Mapping[str, int
         fields: by name, how strongly each pixel of a square picture moves a position.
         half_sides: by the same names, the side in pixels of that square, which lies in the picture's middle.
     """
-    figure, panels = new_figure(9.6, 2.9, columns=len(fields))
+    figure, panels = new_figure(9.6, 3.1, columns=len(fields))
     for panel, (name, field) in zip(panels, fields.items(), strict=True):
         size = len(field)
         low, high = (size - half_sides[name]) / 2, (size + half_sides[name]) / 2
         panel.imshow(nn.functional.avg_pool2d(field[None], 8)[0].numpy(), cmap=HEAT, extent=(0, size, size, 0))
         panel.plot([low, high, high, low, low], [low, low, high, high, low], color=CHANGED)
-        panel.set(xticks=[], yticks=[])
+        panel.set(xticks=[], yticks=[], anchor="S")  # its title needs the room above
         panel.set_title(f"{name}\nhalf of the influence\nwithin {half_sides[name]} px", size=10)
     words = ", ".join(f"{name} {half_sides[name]} px" for name in fields)
     return Plot(figure, f"Effective receptive fields, and the side of the square that holds half of each: {words}.")

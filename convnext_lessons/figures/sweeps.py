@@ -130,6 +130,7 @@ def draw_groups_and_widths(
         level = count(design).macs / 1e9
         axes.plot([0, last], [level, level], color=CHANGED, ls="--", lw=1)
         words.append(f"{name} {level:.2f}")
+    axes.set_xticks(range(len(groups)), [name if name.isdigit() else f"\n{name}" for name in groups])
     axes.set(xlabel="groups of the 3×3", ylabel="10⁹ multiply-adds", xlim=(-0.2, last + 0.7), ylim=(0, None))
     if beside:
         axes.set_title(f"dashed: {', '.join(beside)}", size=10, color=CHANGED_WORDS)

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -161,10 +163,35 @@ def test_designs_drawn_with_one_number_have_one_scale():
     assert streams[0] == pytest.approx(streams[1])
 
 
-def test_two_pictures_can_be_named():
-    diagram = draw_block(build(thin(4)), thin(5), names=("friend", "paper"))
-    assert any(text.startswith("friend") for text in words(diagram))
-    assert any(text.startswith("paper") for text in words(diagram))
+def test_only_an_architecture_is_called_a_step():
+    before, after = architecture_after(4), architecture_after(5)
+    diagram = draw_block(build(before), after, names=("friend", "paper"))
+    assert [text for text in words(diagram) if "stage 1, block 2" in text] == [
+        "friend · stage 1, block 2",
+        "paper: step 5 · stage 1, block 2",
+    ]
+    assert words(draw_block(build(before)))[0] == "stage 1, block 2"
+    assert words(draw_block(before))[0] == "step 4 · stage 1, block 2"
+    strips = words(draw_network(build(before), after, names=("friend", "paper")))
+    assert [text.split(", ")[0] for text in strips if "parameters" in text] == ["friend", "paper: step 5"]
+
+
+def test_groups_have_a_line_of_their_own():
+    network = build(thin(2))
+    block = network.stages[2][0]
+    block.residual[3] = nn.Conv2d(32, 32, 3, 2, 1, groups=16, bias=False)
+    block.shortcut[0] = nn.Conv2d(64, 128, 1, 2, groups=16, bias=False)
+    diagram = draw_block(network, thin("3a"), stage=3, block=1)
+    texts = [item for item in diagram.items if item[0] == "text"]
+    found = [text[3] for text in texts]
+    place = found.index("◆ 3×3 conv")
+    assert found[place : place + 3] == ["◆ 3×3 conv", "in 16 groups", "32, stride 2"]
+    place = found.index("◆ 1×1 conv")
+    assert found[place : place + 5] == ["◆ 1×1 conv", "in 16 groups", "64 → 128", "stride 2", "BatchNorm"]
+    left = [text for text in texts if text[1] < diagram.width / 2]
+    for side in ("start", "end"):  # of each column of words, in the order from top to bottom
+        heights = [text[2] for text in left if text[5] == side and text[4] == 13 and "parameters" not in text[3]]
+        assert min(below - above for above, below in itertools.pairwise(heights)) >= 15
 
 
 @pytest.mark.parametrize(("stage", "block"), [(5, 1), (0, 1), (1, 4), (1, 0)])

@@ -4,6 +4,7 @@ from PIL import Image
 from torchvision.models import swin_t
 
 from convnext_lessons.figures import CHANGED, SPATIAL, draw_orders
+from convnext_lessons.figures.palette import CHANGED_WORDS
 from convnext_lessons.model import architecture_after
 
 
@@ -21,7 +22,7 @@ def test_the_moved_layer_and_the_changed_resolution_are_marked_and_nothing_else(
     picture = draw_orders(architecture_after(4), architecture_after(5), stage=2, block=1)
     moved = ["3×3 depthwise", "768, stride 2", "3×3 depthwise", "96, stride 2"]
     resized = ["at 56×56: 231 M", "at 28×28: 57.8 M"]
-    assert sorted(words_of(picture, CHANGED)) == sorted(moved + resized)
+    assert sorted(words_of(picture, CHANGED_WORDS)) == sorted(moved + resized)
     outlined = [box for box in boxes_of(picture) if box[3] == CHANGED]
     assert [box[2] for box in outlined] == [SPATIAL, SPATIAL]
     arrow = boxes_of(picture)[-1]
@@ -36,7 +37,7 @@ def test_the_moved_layer_and_the_changed_resolution_are_marked_and_nothing_else(
 def test_where_no_layer_moves_nothing_is_marked_and_swin_stands_in_front():
     swin = swin_t().features[1][0]
     picture = draw_orders(architecture_after(3), architecture_after(4), swin=swin)
-    assert not words_of(picture, CHANGED) and not [box for box in boxes_of(picture) if CHANGED in box[2:4]]
+    assert not words_of(picture, CHANGED_WORDS) and not [box for box in boxes_of(picture) if CHANGED in box[2:4]]
     assert "Swin's block: attention, 96, linear, 96 → 384, linear, 384 → 96; before: step 3" in picture.alt
     assert picture.width > draw_orders(architecture_after(3), architecture_after(4)).width
     assert len(boxes_of(picture)) == 9

@@ -14,6 +14,7 @@ from convnext_lessons.figures import (
     draw_seen_pixels,
     draw_who_hears,
 )
+from convnext_lessons.figures.palette import INK, PAPER_WHITE
 from convnext_lessons.model import architecture_after, count
 
 
@@ -46,6 +47,8 @@ def test_shares_of_live_taps_are_printed_in_their_places(is_drawn):
         (0, 1, "44"),
         (1, 1, "8"),
     ]
+    assert [text.get_color() for text in first.texts] == [PAPER_WHITE, PAPER_WHITE, INK, INK]
+    assert plot.figure.get_suptitle() == "live taps, %"
     assert [label.get_text() for label in second.get_xticklabels()] == ["3", "7"]
     assert [label.get_text() for label in second.get_yticklabels()] == ["1", "2"]
 
@@ -81,7 +84,7 @@ def test_fields_have_the_square_that_was_measured(is_drawn):
     assert is_drawn(plot)
     assert plot.alt.endswith("narrow 16 px, wide 40 px.")
     first, second = plot.figure.axes
-    assert first.get_title() == "narrow\nhalf within 16 px"
+    assert first.get_title() == "narrow\nhalf of the influence\nwithin 16 px"
     assert set(first.lines[0].get_xdata()) == {24, 40}
     assert set(second.lines[0].get_ydata()) == {12, 52}
     shown = torch.from_numpy(first.images[0].get_array().data)
@@ -123,6 +126,7 @@ def test_who_hears_shows_the_row_of_the_nudged_number(is_drawn):
     plot = draw_who_hears({"all": everywhere, "one": alone}, nudged=(1, 3, 2), swins=["one"])
     assert is_drawn(plot)
     assert plot.alt == "Who hears one nudged number, in all: channels 4, positions 6; in one: channels 1, positions 1."
+    assert plot.figure.get_suptitle().startswith("one row of the window")
     rows = [panel.images[0] for panel in plot.figure.axes]
     assert [int(row.get_array().sum()) for row in rows] == [0, 1]
     assert rows[1].get_array()[1, 2]

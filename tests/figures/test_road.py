@@ -46,6 +46,12 @@ def test_the_road_shows_where_the_reader_stands(is_drawn):
     assert "you are here" in notes(draw_road(4)) and "you are here" not in notes(draw_road())
 
 
+def test_where_the_reader_stands_is_written_off_the_curve():
+    for step, side in ((0, 1), (4, 1), (5, -1), (6, 1), (LAST_STEP, 1)):  # step 5 alone falls
+        (words,) = [text for text in draw_road(step).figure.axes[0].texts if text.get_text() == "you are here"]
+        assert words.xyann[1] * side > 0
+
+
 def test_the_road_says_the_papers_accuracy_and_our_count_of_every_step():
     words = draw_road().alt
     for step in (0, *PAPER_STEPS):
@@ -74,6 +80,13 @@ def test_the_summary_shows_every_step(is_drawn):
         assert words in plot.alt
     # The paper's accuracies, ours, the time of a training step, and each cost between them.
     assert len(plot.figure.axes) == 3 + len(COSTS)
+
+
+def test_the_summary_gives_times_two_digits_and_bars_no_lines():
+    paper, ours, *_, training = draw_summary().figure.axes
+    assert all(len(text.get_text().split(".")[1]) == 2 for text in training.texts)
+    lines = [panel.get_ygridlines()[0].get_visible() for panel in (paper, ours, training)]
+    assert lines == [True, True, False]
 
 
 def test_the_summary_takes_the_time_of_a_step_in_turns_with_the_first():

@@ -70,11 +70,21 @@ def test_separate_downsampling_stands_before_its_stage():
     assert row[-1][1] == pytest.approx(160 + 760)
 
 
+def test_stages_are_named_over_the_first_row_and_narrow_ones_numbered():
+    design = RESNET50.change(depths=(15, 1, 1, 1))
+    picture = draw_splits([design], FULL)
+    middles = [(rest[2], rest[0]) for kind, *rest in picture.items if kind == "text" and rest[4] == "middle"]
+    assert [name for name, _ in middles] == ["stage 1", "2", "3", "4"]
+    for (_, middle), (left, right, _) in zip(middles[1:], boxes(picture)[0][-4:-1], strict=True):
+        assert middle == pytest.approx((left + right) / 2)
+
+
 def test_a_split_that_costs_more_than_a_row_holds_is_cut():
     (row,) = boxes(draw_splits([RESNET50], {"macs": 2e9}))
     assert row[-1][1] == 920
     words = [rest[2] for kind, *rest in draw_splits([RESNET50], {"macs": 2e9}).items if kind == "text"]
-    assert words == ["16 blocks: (3, 4, 6, 3)", "multiply-adds", "» 4.089 × 10⁹"]
+    named = ["stage 1", "stage 2", "stage 3"]  # nothing is left of stage 4
+    assert words == ["16 blocks: (3, 4, 6, 3)", "multiply-adds", "» 4.089 × 10⁹", *named]
     assert "» " not in draw_splits([RESNET50], FULL).svg()
 
 
@@ -92,19 +102,20 @@ def test_groups_and_widths_are_a_line_for_each_width(is_drawn):
 
 
 def test_groups_and_widths_with_nothing_beside_them(is_drawn):
-    plot = draw_groups_and_widths({64: [architecture_after(2)]}, ["1"], {})
+    plot = draw_groups_and_widths({64: 2 * [architecture_after(2)]}, ["1", "all"], {})
     assert is_drawn(plot)
-    assert plot.figure.axes[0].get_title() == "" and plot.alt.endswith("width 64 4.42.")
+    assert plot.figure.axes[0].get_title() == "" and plot.alt.endswith("width 64 4.42, 4.42.")
+    assert [label.get_text() for label in plot.figure.axes[0].get_xticklabels()] == ["1", "\nall"]
 
 
 def test_relative_costs_are_drawn_around_one(is_drawn):
     costs = {"time": [0.5, 1.25], "memory": [1.0, 1.5]}
     plot = draw_relative_costs((64, 96), costs, name="width", than="step 2")
     assert is_drawn(plot)
-    assert plot.alt == "Costs, times step 2, for width 64, 96: time 0.50, 1.25; memory 1.00, 1.50."
+    assert plot.alt == "Costs, relative to step 2, for width 64, 96: time 0.50, 1.25; memory 1.00, 1.50."
     (axes,) = plot.figure.axes
     *lines, level = axes.lines
     assert [list(line.get_ydata()) for line in lines] == list(costs.values())
     assert set(level.get_ydata()) == {1}
     assert len({line.get_color() for line in lines}) == 2
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "times step 2")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "relative to step 2")

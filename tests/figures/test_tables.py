@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from convnext_lessons.figures import CHANGED, Table, show_gains
+from convnext_lessons.figures import Table, show_gains
+from convnext_lessons.figures.palette import CHANGED_WORDS
 from convnext_lessons.figures.tables import TableError
 from convnext_lessons.model import PAPER_STEPS, STEPS, TITLES, paper_after
 from convnext_lessons.runs import SignificanceError, compare_steps
@@ -79,7 +80,7 @@ def test_marked_rows_have_a_star_in_text():
 def test_marked_rows_are_bold_in_html():
     head, first, second, third = rows_of(Table(HEAD, ROWS, marked=[1])._repr_html_())
     assert second.count("font-weight:bold") == 2
-    assert CHANGED not in second
+    assert CHANGED_WORDS not in second
     assert "style" not in head + first + third
 
 
@@ -92,8 +93,8 @@ def test_code_keeps_its_spaces():
 
 def test_marked_code_is_coloured_too():
     plain, marked = rows_of(Table(HEAD, ROWS[:2], marked=[1], code=True)._repr_html_())[1:]
-    assert "white-space:pre" in plain and CHANGED not in plain
-    assert marked.count(f"white-space:pre;font-family:monospace;color:{CHANGED};font-weight:bold") == 2
+    assert "white-space:pre" in plain and CHANGED_WORDS not in plain
+    assert marked.count(f"white-space:pre;font-family:monospace;color:{CHANGED_WORDS};font-weight:bold") == 2
 
 
 def test_a_table_without_rows_has_its_head():

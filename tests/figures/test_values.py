@@ -42,6 +42,16 @@ def test_the_stream_shows_one_block_and_the_whole_depth(is_drawn):
     assert [bar.get_height() for bar in left.patches] == pytest.approx(streams["b"][1].shares)
     assert list(right.lines[0].get_ydata()) == [values.mean for values in streams["b"]]
     assert list(right.get_xticks()) == [1, 3]
+    assert [label.get_text() for label in right.get_xticklabels()] == ["1\nstage 1", "3\nstage 2"]
+    legend = plot.figure.axes[1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["10th to 90th percentile", "mean"]
+
+
+def test_a_mean_just_below_zero_has_no_sign():
+    values = torch.tensor([-1.004, 1.0])
+    stream = [Distribution.of(values)]
+    assert "mean 0.00" in draw_stream({"a": stream}, block=1).alt
+    assert "arriving: mean 0.00, exact" in draw_arriving_and_leaving(values, values, "a place").alt
 
 
 def test_outputs_are_dots_beside_bars(is_drawn):
@@ -54,6 +64,8 @@ def test_outputs_are_dots_beside_bars(is_drawn):
     *dots, bars = second.lines
     assert [list(line.get_ydata()) for line in dots] == [[0, 0, 0], [2, 2, 2]]
     assert list(bars.get_ydata()) == [1, 1, 1]
+    legend = [text.get_text() for text in first.get_legend().get_texts()]
+    assert legend == ["a set of companions", "evaluation mode"] and second.get_legend() is None
 
 
 def test_a_leak_is_a_line_a_network(is_drawn):
@@ -93,6 +105,8 @@ def test_numbers_that_arrive_and_leave_are_shares_of_all(is_drawn):
     tallest = max(plot.figure.axes[1].patches, key=lambda bar: bar.get_height())
     assert tallest.get_height() == pytest.approx(0.5, abs=0.03)
     assert tallest.get_x() == pytest.approx(0, abs=1e-6)
+    marks = [[text.get_text() for text in panel.texts] for panel in plot.figure.axes]
+    assert marks == [[], [f"↑ {tallest.get_height():.0%}"]]  # of the bar that is cut
 
 
 def test_rebuilt_pictures_stand_in_rows_with_what_they_lost(is_drawn):
