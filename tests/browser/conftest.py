@@ -1,4 +1,5 @@
-"""What the tests in a browser share: one chromium, whose network ends at this machine, and one JupyterLab.
+"""What the tests in a browser share: one chromium, whose network ends at this machine, and one JupyterLab; where two
+processes share the tests, each has its own.
 
 Needs chromium (Debian's package, or any at CHROMIUM). What was seen is kept in screenshots/.
 """
