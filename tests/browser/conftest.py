@@ -5,6 +5,7 @@ Needs chromium (Debian's package, or any at CHROMIUM). What was seen is kept in 
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -56,8 +57,8 @@ class OpenLesson:
 
     def run(self):
         """Run all cells, to the end or to the first error; returns them."""
-        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        deadline = time.monotonic() + 240
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        deadline = time.monotonic() + 480
         while time.monotonic() < deadline:
             cells = self.cells()
             if any(cell["errors"] for cell in cells):
@@ -98,6 +99,20 @@ class Server:
         for ready in ("content?.model?.cells?.length > 5", "sessionContext?.session?.kernel"):
             page.wait_for_function(f"() => window.jupyterapp?.shell?.currentWidget?.{ready}", timeout=60_000)
         return OpenLesson(page)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where two processes share the tests: a lesson's go to one of them, and all that need the website to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            if lesson := re.search(r"test_jupyterlab\.py.*\[(.+)\]", nodeid):
+                return lesson[1]
+            return "website" if re.search(r"test_(site|accessibility)\.py", nodeid) else super()._split_scope(nodeid)
+
+    return InGroups(config, log)
 
 
 @pytest.fixture(scope="session")
