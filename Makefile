@@ -52,7 +52,7 @@ test-faults: install  ## break things for MINUTES (5): kills, full disks, torn f
 	$(ENV)/bin/python tests/faults/soak.py --minutes $(MINUTES)
 
 test-browser: install  ## drive lessons in a real JupyterLab; needs chromium
-	$(ENV)/bin/python -m pytest tests/browser -m browser -n 2 --dist loadgroup
+	$(ENV)/bin/python -m pytest tests/browser -m browser -n 2 --dist loadscope
 
 test-colab: install colab-bundle  ## run lessons with Colab's versions, in an environment of their own
 	$(PYTHON) -m venv --clear $(ENV)-colab

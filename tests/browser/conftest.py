@@ -5,6 +5,7 @@ Needs chromium (Debian's package, or any at CHROMIUM). What was seen is kept in 
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,10 +32,14 @@ CELLS = """() => {
     if (cell.type !== 'code') return null;
     const outputs = [];
     for (let i = 0; i < cell.outputs.length; i++) outputs.push(cell.outputs.get(i).toJSON());
-    return {index, source: cell.sharedModel.getSource(), count: cell.executionCount, state: cell.executionState ?? '',
+    return {index, source: cell.sharedModel.getSource(), count: cell.executionCount,
             errors: outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue),
             widget: outputs.some(o => o.data && 'application/vnd.jupyter.widget-view+json' in o.data)};
   }).filter(cell => cell);
+}"""
+
+RUN = """() => {
+  window.jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.allRan = true; });
 }"""
 
 SHOW = """async (index) => {
@@ -56,16 +61,9 @@ class OpenLesson:
 
     def run(self):
         """Run all cells, to the end or to the first error; returns them."""
-        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            cells = self.cells()
-            if any(cell["errors"] for cell in cells):
-                break
-            if all(cell["count"] and cell["state"] != "running" for cell in cells):
-                break
-            time.sleep(0.5)
-        return cells
+        self.page.evaluate(RUN)
+        self.page.wait_for_function("() => window.allRan", timeout=480_000, polling=500)
+        return self.cells()
 
     def show(self, index):
         """Scroll to a cell; returns what of it stands on the page."""
@@ -98,6 +96,20 @@ class Server:
         for ready in ("content?.model?.cells?.length > 5", "sessionContext?.session?.kernel"):
             page.wait_for_function(f"() => window.jupyterapp?.shell?.currentWidget?.{ready}", timeout=60_000)
         return OpenLesson(page)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where two processes share the tests: a lesson's go to one of them, and all that need the website to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            if lesson := re.search(r"test_jupyterlab\.py.*\[(.+)\]", nodeid):
+                return lesson[1]
+            return "website" if re.search(r"test_(site|accessibility)\.py", nodeid) else super()._split_scope(nodeid)
+
+    return InGroups(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,6 @@ def test_an_export(tmp_path, open_file, barriers):
     assert barriers(open_file(path.as_uri()), without=OTHERS_IN_EXPORTS) == []
 
 
-@pytest.mark.xdist_group("site")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["index.html", "notebooks/11_separate_downsampling.html"])
 def test_the_website(name, theme, site, open_file, barriers):

@@ -16,12 +16,7 @@ from convnext_lessons.classroom.notebooks import list_lessons
 pytestmark = pytest.mark.browser
 
 
-def as_group(name):
-    """A lesson whose tests one process runs, where several share the work."""
-    return pytest.param(name, marks=pytest.mark.xdist_group(name))
-
-
-@pytest.fixture(scope="module", params=[as_group(path.stem) for path in list_lessons()])
+@pytest.fixture(scope="module", params=[path.stem for path in list_lessons()])
 def name(request):
     return request.param
 

@@ -10,7 +10,7 @@ import pytest
 
 LESSON = "notebooks/11_separate_downsampling.html"
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("site")]  # which is made once
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
