@@ -173,7 +173,7 @@ def test_09_the_norms():
 
 def test_10_the_exchange():
     page = prose(10)
-    assert "The stored runs of the thin copy lose about two points, more than noise explains" in page
+    assert "The stored runs of the thin copy lose about two points. That is more than noise explains" in page
     assert resolved(10) and round(compare_steps().differences[9].points) == -2
     assert "two of five seeds still give every picture the same class, the others reach 19 to 26 %" in page
     values = sorted(stored_groups()["ResNet-50 with LayerNorm"])

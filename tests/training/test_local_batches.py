@@ -163,14 +163,14 @@ def test_the_authors_recipes_say_what_one_of_their_gpus_took():
 
 def test_more_processes_than_local_batches_are_refused(images, refuses, monkeypatch):
     from convnext_lessons.system.distributed import Process
-    from convnext_lessons.training.trainer import _prepare
+    from convnext_lessons.training.trainer import prepare_experiment
 
     monkeypatch.delenv("CONVNEXT_LESSONS_FAST")
     with refuses(TrainingError, "3 processes", "8 at a time"):
-        _prepare(make_experiment(11, RECIPE), images, Process(0, 3))
-    _prepare(make_experiment(11, RECIPE), images, Process(0, 2))
+        prepare_experiment(make_experiment(11, RECIPE), images, Process(0, 3))
+    prepare_experiment(make_experiment(11, RECIPE), images, Process(0, 2))
     with refuses(TrainingError, "17 processes"):
-        _prepare(make_experiment(11, RECIPE.change(local_batch_size=None)), images, Process(0, 17))
+        prepare_experiment(make_experiment(11, RECIPE.change(local_batch_size=None)), images, Process(0, 17))
 
 
 def test_stored_recipes_have_no_local_batches_and_train_as_before(images):
