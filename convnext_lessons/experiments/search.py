@@ -1,14 +1,15 @@
 """The search for the pocket recipe: stages of variants, and a rule that was fixed before the first run.
 
 The best recipe is the one with the best mean accuracy over ``SEARCH_STEPS`` and two seeds, whatever order of the steps
-comes out. Each stage changes the best recipe of the stage before. Since a run takes minutes, a stage has three rounds:
-every variant trains ``FIRST_STEPS``; the best five of those within five points train the other steps; the best three of
-those within two points get their second seed.
+comes out. Each stage changes the best recipe of the stage before. Since a run takes minutes, a stage has rounds: every
+variant trains ``FIRST_STEPS``; the best three of those within three points train the other steps; the best two of those
+within two points get their second seed. The first stage has the first round only (data/README.md says why).
 """
 
 import statistics
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.records import Experiment, RunRecord, make_experiment
@@ -22,9 +23,12 @@ FIRST_STEPS = ("0", "8", "11")
 
 SEARCH_SEEDS = (0, 1)
 
+# Steps and seeds of each round.
+ROUNDS = ((FIRST_STEPS, SEARCH_SEEDS[:1]), (SEARCH_STEPS, SEARCH_SEEDS[:1]), (SEARCH_STEPS, SEARCH_SEEDS))
+
 # How many go on after the first and the second round, and how far behind the best, in accuracy. One step's spread
 # between seeds is about 0.01; the mean of three steps may still mislead about seven.
-KEPT, MARGINS = (5, 3), (0.05, 0.02)
+KEPT, MARGINS = (3, 2), (0.03, 0.02)
 
 # What the pilot chose; the momentum is Muon's.
 START = Recipe(
@@ -49,42 +53,67 @@ def _muon(rate, initialization):
     return {"algorithm": "muon", "muon_rate": rate, "initialization": initialization}
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Variants that are compared, each by what it changes in the best recipe so far, in one to three rounds."""
+
+    variants: Mapping[str, Mapping[str, Any]]
+    rounds: int = 3
+
+
 STAGES = {
-    "optimizer and initialization": {
-        **{
-            f"AdamW {rate:g}, {name}": _adamw(rate, scheme)
-            for name, scheme in (
-                ("0.02", "truncated_normal"),
-                ("0.02/√width factor", "scaled_normal"),
-                ("1/√fan-in", "lecun_normal"),
-            )
-            for rate in (1e-3, 2e-3, 4e-3)
+    "optimizer and initialization": Stage(
+        {
+            **{
+                f"AdamW {rate:g}, {name}": _adamw(rate, scheme)
+                for name, scheme in (
+                    ("0.02", "truncated_normal"),
+                    ("0.02/√width factor", "scaled_normal"),
+                    ("1/√fan-in", "lecun_normal"),
+                )
+                for rate in (1e-3, 2e-3, 4e-3)
+            },
+            "Muon 0.02, 0.02": _muon(0.02, "truncated_normal"),
+            "Muon 0.02, 0.02/√width factor": _muon(0.02, "scaled_normal"),
+            **{f"Muon {rate:g}, 1/√fan-in": _muon(rate, "lecun_normal") for rate in (0.01, 0.02, 0.04)},
+            "Muon 0.02, 1/√fan-in, momentum 0.95": {**_muon(0.02, "lecun_normal"), "muon_momentum": 0.95},
         },
-        "Muon 0.02, 0.02": _muon(0.02, "truncated_normal"),
-        "Muon 0.02, 0.02/√width factor": _muon(0.02, "scaled_normal"),
-        **{f"Muon {rate:g}, 1/√fan-in": _muon(rate, "lecun_normal") for rate in (0.01, 0.02, 0.04)},
-        "Muon 0.02, 1/√fan-in, momentum 0.95": {**_muon(0.02, "lecun_normal"), "muon_momentum": 0.95},
-    },
-    # All take about as long as the first (see data/README.md).
-    "pictures, width, epochs": {
-        AS_BEFORE: {},
-        "96 px, width/8, 5 epochs": {"image_size": 96, "width_factor": 1 / 8, "epochs": 5},
-        "112 px, width/8, 4 epochs": {"image_size": 112, "width_factor": 1 / 8, "epochs": 4},
-        "96 px, width·3/16, 3 epochs": {"image_size": 96, "width_factor": 3 / 16, "epochs": 3},
-        "48 to 64 px, width/4, 5 epochs": {"first_size": 48, "epochs": 5},
-        "64 to 96 px, width/8, 6 epochs": {"image_size": 96, "first_size": 64, "width_factor": 1 / 8, "epochs": 6},
-    },
-    "batch, schedule, decay, smoothing": {
-        AS_BEFORE: {},
-        "batch 32": {"batch_size": 32},
-        "batch 128": {"batch_size": 128},
-        "warm-up 1 epoch": {"warmup_epochs": 1.0},
-        "weight decay 0.05": {"weight_decay": 0.05},
-        "weight decay 0.5": {"weight_decay": 0.5},
-        "label smoothing 0.1": {"label_smoothing": 0.1},
-        "crops from 0.5": {"crop_scale": 0.5},
-        "layer scale 0.1": {"layer_scale_init": 0.1},
-    },
+        rounds=1,
+    ),
+    # As many epochs each as its slowest step has time for (see data/README.md).
+    "pictures, width, epochs": Stage(
+        {
+            "64 px, width/4, 2 epochs": {"epochs": 2},
+            "64 px, width·3/16, 3 epochs": {"width_factor": 3 / 16, "epochs": 3},
+            "64 px, width/8, 4 epochs": {"width_factor": 1 / 8},
+            "80 px, width/8, 3 epochs": {"image_size": 80, "width_factor": 1 / 8, "epochs": 3},
+            "96 px, width/8, 3 epochs": {"image_size": 96, "width_factor": 1 / 8, "epochs": 3},
+            "112 px, width/8, 2 epochs": {"image_size": 112, "width_factor": 1 / 8, "epochs": 2},
+            "48 to 80 px, width/8, 4 epochs": {"image_size": 80, "first_size": 48, "width_factor": 1 / 8},
+            "64 to 96 px, width/8, 3 epochs": {
+                "image_size": 96,
+                "first_size": 64,
+                "width_factor": 1 / 8,
+                "epochs": 3,
+            },
+        }
+    ),
+    "rates, batch, schedule, decay, smoothing": Stage(
+        {
+            AS_BEFORE: {},
+            "Muon 0.02": {"muon_rate": 0.02},
+            "Muon 0.08": {"muon_rate": 0.08},
+            "momentum 0.95": {"muon_momentum": 0.95},
+            "0.02/√width factor": {"initialization": "scaled_normal"},
+            "batch 128": {"batch_size": 128},
+            "warm-up 1 epoch": {"warmup_epochs": 1.0},
+            "weight decay 0.05": {"weight_decay": 0.05},
+            "weight decay 0.5": {"weight_decay": 0.5},
+            "label smoothing 0.1": {"label_smoothing": 0.1},
+            "crops from 0.5": {"crop_scale": 0.5},
+            "layer scale 0.1": {"layer_scale_init": 0.1},
+        }
+    ),
 }
 
 FAIR_FACTORS = (0.5, 1.0, 2.0)  # times each rate of the chosen recipes
@@ -100,49 +129,43 @@ def accuracies_of(runs: Iterable[RunRecord]) -> dict[Experiment, float]:
 def stage_recipes(found: Accuracies) -> dict[str, dict[str, Recipe]]:
     """``{stage: {variant: Recipe}}``, as far as the runs so far decide what a stage begins with."""
     recipes, base = {}, START
-    for stage, variants in STAGES.items():
-        recipes[stage] = {name: base.change(**changes) for name, changes in variants.items()}
-        if stage_runs(recipes[stage], found):
+    for name, stage in STAGES.items():
+        recipes[name] = {variant: base.change(**changes) for variant, changes in stage.variants.items()}
+        if stage_runs(name, recipes[name], found):
             break
-        base = recipes[stage][best_variant(recipes[stage], found)]
+        base = recipes[name][best_variant(name, recipes[name], found)]
     return recipes
 
 
-def stage_runs(recipes: Mapping[str, Recipe], found: Accuracies) -> list[tuple[str, Experiment]]:
+def stage_runs(stage: str, recipes: Mapping[str, Recipe], found: Accuracies) -> list[tuple[str, Experiment]]:
     """What a stage needs next, as ``(variant, Experiment)``: its first round that is not whole."""
-    rounds = (
-        (lambda: recipes, FIRST_STEPS, SEARCH_SEEDS[:1]),
-        (lambda: _second_round(recipes, found), SEARCH_STEPS, SEARCH_SEEDS[:1]),
-        (lambda: _third_round(recipes, found), SEARCH_STEPS, SEARCH_SEEDS),
-    )
-    for names, steps, seeds in rounds:
-        wanted = [(name, make_experiment(s, recipes[name], seed)) for name in names() for seed in seeds for s in steps]
+    for round_number in range(STAGES[stage].rounds):
+        names = _in_round(round_number, recipes, found)
+        steps, seeds = ROUNDS[round_number]
+        wanted = [(name, make_experiment(s, recipes[name], seed)) for name in names for seed in seeds for s in steps]
         missing = [(name, experiment) for name, experiment in wanted if experiment not in found]
         if missing:
             return missing
     return []
 
 
-def best_variant(recipes: Mapping[str, Recipe], found: Accuracies) -> str:
-    """The variant of a finished stage with the best mean of all steps and both seeds."""
-    return max(_third_round(recipes, found), key=lambda name: _mean(recipes[name], found))
+def best_variant(stage: str, recipes: Mapping[str, Recipe], found: Accuracies) -> str:
+    """The variant of a finished stage with the best mean over the steps and seeds of its last round."""
+    last = STAGES[stage].rounds - 1
+    return max(_in_round(last, recipes, found), key=lambda name: _mean(recipes[name], found, *ROUNDS[last]))
 
 
-def _second_round(recipes, found):
-    return _near({name: _mean(recipes[name], found, FIRST_STEPS, SEARCH_SEEDS[:1]) for name in recipes}, 0)
+def _in_round(round_number, recipes, found):
+    """The variants that take part in a round, counted from 0: all, or the near ones of the round before."""
+    names = list(recipes)
+    for before in range(round_number):
+        means = {name: _mean(recipes[name], found, *ROUNDS[before]) for name in names}
+        best = sorted(means, key=means.get, reverse=True)[: KEPT[before]]
+        names = [name for name in best if means[name] >= means[best[0]] - MARGINS[before]]
+    return names
 
 
-def _third_round(recipes, found):
-    names = _second_round(recipes, found)
-    return _near({name: _mean(recipes[name], found, seeds=SEARCH_SEEDS[:1]) for name in names}, 1)
-
-
-def _near(means, round_before):
-    best = sorted(means, key=means.get, reverse=True)[: KEPT[round_before]]
-    return [name for name in best if means[name] >= means[best[0]] - MARGINS[round_before]]
-
-
-def _mean(recipe, found, steps=SEARCH_STEPS, seeds=SEARCH_SEEDS):
+def _mean(recipe, found, steps, seeds):
     return statistics.fmean(found[make_experiment(step, recipe, seed)] for seed in seeds for step in steps)
 
 
@@ -151,12 +174,12 @@ def chosen_recipes(found: Accuracies) -> dict[str, Recipe] | None:
     is whole. The other one has the same geometry and details, and rate and initialization of its best in stage 1."""
     stages = stage_recipes(found)
     last = list(STAGES)[-1]
-    if last not in stages or stage_runs(stages[last], found):
+    if last not in stages or stage_runs(last, stages[last], found):
         return None
-    chosen = stages[last][best_variant(stages[last], found)]
+    chosen = stages[last][best_variant(last, stages[last], found)]
     first = next(iter(stages.values()))
     others = {name: recipe for name, recipe in first.items() if recipe.algorithm != chosen.algorithm}
-    other = others[max(others, key=lambda name: _mean(others[name], found, FIRST_STEPS, SEARCH_SEEDS[:1]))]
+    other = others[max(others, key=lambda name: _mean(others[name], found, *ROUNDS[0]))]
     names = ("algorithm", "learning_rate", "muon_rate", "initialization")
     return {
         chosen.algorithm: chosen,
@@ -179,8 +202,8 @@ def fair_runs(found: Accuracies) -> list[tuple[str, Experiment]]:
 
 def search_runs(found: Accuracies) -> list[tuple[str, Experiment]]:
     """What the search needs next, each experiment once; nothing when it is over."""
-    for recipes in stage_recipes(found).values():
-        missing = stage_runs(recipes, found)
+    for stage, recipes in stage_recipes(found).items():
+        missing = stage_runs(stage, recipes, found)
         if missing:
             return missing
     missing = {experiment: variant for variant, experiment in fair_runs(found) if experiment not in found}
@@ -193,22 +216,19 @@ def search_tables(runs: Iterable[RunRecord]) -> dict[str, "Table"]:
 
     found, tables = accuracies_of(runs), {}
     for stage, recipes in stage_recipes(found).items():
-        if stage_runs(recipes, found):
+        if stage_runs(stage, recipes, found):
             break
-        second, third = _second_round(recipes, found), _third_round(recipes, found)
-        rounds = {name: 1 + (name in second) + (name in third) for name in recipes}
-        rows = {name: _row(name, recipes[name], found) for name in recipes}
+        in_rounds = [_in_round(number, recipes, found) for number in range(STAGES[stage].rounds)]
+        rounds = {name: sum(name in names for names in in_rounds) for name in recipes}
+        rows = {name: _row(name, recipes[name], found, *ROUNDS[rounds[name] - 1]) for name in recipes}
         ordered = sorted(recipes, key=lambda name: (-rounds[name], -float(rows[name][2])))
         head = ("variant", "runs", "mean", *(f"step {step}" for step in SEARCH_STEPS))
-        chosen = ordered.index(best_variant(recipes, found))
+        chosen = ordered.index(best_variant(stage, recipes, found))
         tables[stage] = Table(head, [rows[name] for name in ordered], marked=[chosen])
     return tables
 
 
-def _row(name: str, recipe: Recipe, found: Accuracies) -> list[str]:
-    """Mean over what was trained, and each step's, in percent."""
-    by_step = {step: [found.get(make_experiment(step, recipe, seed)) for seed in SEARCH_SEEDS] for step in SEARCH_STEPS}
-    by_step = {step: [value for value in values if value is not None] for step, values in by_step.items()}
-    means = {step: statistics.fmean(values) for step, values in by_step.items() if values}
-    steps = [f"{100 * means[step]:.1f}" if step in means else "" for step in SEARCH_STEPS]
-    return [name, str(sum(map(len, by_step.values()))), f"{100 * statistics.fmean(means.values()):.1f}", *steps]
+def _row(name: str, recipe: Recipe, found: Accuracies, steps, seeds) -> list[str]:
+    """Number of runs of the last round that a variant took part in, their mean and each step's, in percent."""
+    means = [f"{100 * _mean(recipe, found, [step], seeds):.1f}" if step in steps else "" for step in SEARCH_STEPS]
+    return [name, str(len(steps) * len(seeds)), f"{100 * _mean(recipe, found, steps, seeds):.1f}", *means]
