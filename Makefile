@@ -75,6 +75,9 @@ pilot: install  ## make what is missing of the comparison that chose the pocket 
 search: install  ## make what is missing of the search for the next pocket recipe
 	$(RUN) reference search
 
+next: install  ## make what is missing of the runs by the recipe that the search chose
+	$(RUN) reference next
+
 reference: install  ## make what is missing of the stored runs behind the lessons
 	$(RUN) reference pocket
 	$(RUN) reference trials
@@ -92,4 +95,4 @@ engine: install  ## measure anew what the recipe's machinery costs; the machine 
 bench: install  ## measure the course's speed beside torchvision's and timm's; the machine should have nothing else to do
 	$(RUN) bench
 
-.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp slides lessons site doctor pilot search reference reference-gpu sprints engine bench
+.PHONY: help install lab test test-torchrun test-faults test-browser test-colab colab-bundle stamp slides lessons site doctor pilot search next reference reference-gpu sprints engine bench

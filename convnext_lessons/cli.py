@@ -192,8 +192,8 @@ def _parser():
     added = command(reference)
     added.add_argument(
         "collection",
-        help="pilot, search, pocket, trials, budgets; gpu, all that wants a GPU; sprints; engine, what the machinery "
-        "costs",
+        help="pilot, search, pocket, trials, budgets; next, by the recipe that the search chose; gpu, all that wants a "
+        "GPU; sprints; engine, what the machinery costs",
     )
     added.add_argument(
         "--processes", type=_whole_number, default=2, help="runs at a time, one thread each (%(default)s)"

@@ -232,6 +232,7 @@ def reference(options):
     from convnext_lessons.experiments.collections import make_collection, make_search, pilot_table
     from convnext_lessons.experiments.engine import make_engine
     from convnext_lessons.experiments.gpu import make_on_gpu
+    from convnext_lessons.experiments.next_runs import make_next
     from convnext_lessons.experiments.sprints import make_sprints
     from convnext_lessons.runs import reference_runs
 
@@ -240,6 +241,7 @@ def reference(options):
         "sprints": make_sprints,
         "gpu": lambda: make_on_gpu(options.minutes),
         "search": lambda: make_search(options.processes, options.device),
+        "next": lambda: make_next(options.processes, options.device),
     }
     if options.collection in measurements:
         measurements[options.collection]()

@@ -17,8 +17,8 @@ import torch
 
 from convnext_lessons.data.datasets import IMAGENETTE
 from convnext_lessons.data.in_memory import load_images
+from convnext_lessons.experiments.designs import TRIALS
 from convnext_lessons.experiments.search import accuracies_of, search_runs
-from convnext_lessons.model.architecture import LAYERS, RESNET50
 from convnext_lessons.model.roadmap import LAST_STEP, architecture_after
 from convnext_lessons.runs.recipe import Recipe
 from convnext_lessons.runs.recipes import LESSON, POCKET
@@ -70,29 +70,6 @@ VARIANTS = {
 POCKET_STEPS = (*(str(number) for number in range(LAST_STEP + 1)), "3a", "6a", "6c", "6d")
 
 SEEDS = range(5)  # of every step of pocket and of every trial
-
-# What some lessons try beside the road, by the names under which they find it.
-_STEP_1, _STEP_3A, _STEP_7, _STEP_8 = map(architecture_after, ("1", "3a", "7", "8"))
-
-TRIALS = {
-    "ratio alone": _STEP_1.change(depths=(2, 3, 8, 3)),
-    "compute alone": _STEP_1.change(depths=(4, 5, 6, 3)),
-    "depthwise, width 80": _STEP_3A.change(width=80),
-    "depthwise, width 88": _STEP_3A.change(width=88),
-    "ResNet-50 with LayerNorm": RESNET50.change(norm="layer"),
-    **{
-        f"activations {' + '.join(kept) or 'nowhere'}": _STEP_7.change(activate_after=kept)
-        for count in range(3)
-        for kept in itertools.combinations(("first", "second", "addition"), count)
-        if kept != ("second",)  # that is step 8
-    },
-    **{
-        f"norms {' + '.join(kept) or 'nowhere'}": _STEP_8.change(normalize_after=kept)
-        for count in range(3)
-        for kept in itertools.combinations(LAYERS, count)
-        if kept != ("first",)  # that is step 9
-    },
-}
 
 # Lesson 00: how ResNet-50 was trained once, and as much of the modern training as runs of this size have.
 PLAIN = POCKET.change(name="plain", algorithm="sgd", learning_rate=0.025, weight_decay=1e-4, initialization="fan_out")
