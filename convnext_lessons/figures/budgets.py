@@ -12,7 +12,7 @@ from convnext_lessons.runs.significance import describe_group
 STYLES = ((INK, "o", "-"), (NORM, "s", "--"), (SPATIAL, "D", "-."), (SCALE, "^", ":"), (CHANGED, "v", "-"))
 
 
-def draw_ladder(runs: Sequence[RunRecord]) -> Plot:
+def draw_budgets(runs: Sequence[RunRecord]) -> Plot:
     """Accuracy, and under it the training loss at the end, over the epochs: a column for each recipe, a line for each
     step of the road, a mark for each run.
 
