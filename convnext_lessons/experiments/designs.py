@@ -28,9 +28,8 @@ TRIALS = {
     },
 }
 
-# What comes to them with the next recipe. Multiply-adds are those of the step beside which they stand: all splits of 18
-# blocks cost the same, and so, within two and a half percent, do four groups or depthwise at their widths, and step 4's other
-# expansions.
+# What comes to them with the next recipe. Splits of 18 blocks cost as many multiply-adds as step 1; four groups and the
+# other expansions, within two and a half percent, as many as steps 2 and 4.
 NEW_TRIALS = {
     "blocks 9, 3, 3, 3": _STEP_1.change(depths=(9, 3, 3, 3)),
     "blocks 3, 3, 3, 9": _STEP_1.change(depths=(3, 3, 3, 9)),
