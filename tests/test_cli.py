@@ -116,6 +116,16 @@ def test_measurements_are_collections_of_their_own(collection, maker, monkeypatc
     assert asked == [maker]
 
 
+@pytest.mark.parametrize(
+    ("collection", "maker"), [("search", "collections.make_search"), ("next", "next_runs.make_next")]
+)
+def test_runs_that_depend_on_the_search_are_made_on_any_device(collection, maker, monkeypatch):
+    asked = []
+    monkeypatch.setattr(f"convnext_lessons.experiments.{maker}", lambda *given: asked.append(given))
+    assert main(["reference", collection, "--processes", "12", "--device", "cuda"]) == 0
+    assert asked == [(12, "cuda")]
+
+
 def test_the_gpus_share_may_be_limited_in_minutes(monkeypatch):
     asked = []
     monkeypatch.setattr("convnext_lessons.experiments.gpu.make_on_gpu", asked.append)
