@@ -205,8 +205,17 @@ def make_search(
 def make_runs(
     runs: Sequence[Pair], store: RunStore, processes: int, device: str, progress: Callable[[str], object]
 ) -> None:
-    """Train all of ``runs``, ``processes`` at a time, and keep their records."""
-    choose_device(device)  # refuses one that is not here, before anything is decoded
+    """Train all of ``runs``, ``processes`` at a time, and keep their records.
+
+    Raises:
+        CollectionError: in fast mode, whose runs are not kept.
+        DeviceError: there is no such device.
+        NotDownloaded: Imagenette is not here and cannot be downloaded.
+    """
+    if not runs:
+        return
+    refuse_fast_mode()
+    choose_device(device)  # before anything is decoded
     for size in sorted({experiment.recipe.image_size for _, experiment in runs}):
         load_images(IMAGENETTE.name, size, progress)  # fill the cache before two processes would both do so
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:

@@ -20,6 +20,7 @@ from convnext_lessons.experiments.collections import (
     CollectionStore,
     choose_variant,
     make_collection,
+    make_search,
     missing_runs,
     pilot_table,
     pocket_runs,
@@ -121,7 +122,15 @@ def test_runs_are_float32_on_every_device(store, monkeypatch):
     assert asked == {"device": "cuda", "precision": torch.float32, "tf32": False}
 
 
-def test_a_device_that_is_not_here_is_refused_before_anything_is_decoded(store, monkeypatch, refuses):
+def test_fast_mode_makes_no_reference(store, refuses, monkeypatch):
+    monkeypatch.setattr(collections, "load_images", pytest.fail)
+    with refuses(CollectionError, "Fast mode"):
+        make_collection("pocket", store=store)
+    with refuses(CollectionError, "Fast mode"):
+        make_search(store=store)
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_is_decoded(full_mode, store, monkeypatch, refuses):
     monkeypatch.setattr(collections, "load_images", pytest.fail)
     with refuses(DeviceError, "'cuda:7'"):
         make_collection("pocket", device="cuda:7", store=store)
