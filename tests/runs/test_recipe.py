@@ -226,7 +226,7 @@ def test_fast_keeps_the_techniques_and_cuts_the_work(recipe):
     cut |= {"warmup_epochs"}
     kept = [name for name in vars(recipe) if name not in cut]
     assert all(getattr(fast, name) == getattr(recipe, name) for name in kept)
-    assert fast.epochs * fast.image_size**2 * fast.width_factor <= 2 * 32**2 / 16
+    assert fast.epochs * fast.image_size**2 * fast.width_factor <= 2 * 32**2 / 8
 
 
 def test_pictures_grow_evenly_until_the_last_third():

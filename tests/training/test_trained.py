@@ -32,8 +32,8 @@ CLASSES = tuple("abcdefghij")
 
 def made(step=11, classes=CLASSES, recipe=POCKET):
     torch.manual_seed(1)
-    recipe = recipe.change(width_factor=1 / 16)
-    network = build(architecture_after(step).thinner(1 / 16), len(classes), layer_scale_init=1.0).eval()
+    recipe = recipe.change(width_factor=1 / 8)
+    network = build(architecture_after(step).thinner(1 / 8), len(classes), layer_scale_init=1.0).eval()
     return TrainedNetwork(network, classes, make_experiment(step, recipe), "made here")
 
 
@@ -242,7 +242,7 @@ def test_imagenettes_classes_have_their_places_in_the_thousand():
 def test_fine_tuning_begins_with_the_given_weights_and_a_new_head(tmp_path):
     weights = made(classes=("x", "y"))
     experiment = fine_tuning(weights, POCKET.change(learning_rate=1e-12, final_learning_rate=0.0), seed=3)
-    assert experiment.recipe.width_factor == 1 / 16
+    assert experiment.recipe.width_factor == 1 / 8
     run = train(experiment, stand_in(32, 64, 40), device="cpu", weights=weights)
     body = {name: tensor for name, tensor in weights.network.state_dict().items() if not name.startswith("head.3")}
     own = run.network.state_dict()
